@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What travels between two nodes.  docs/PROTOCOL.md tells the order of events.
+ *
+ * Every TCP connection to an agent starts with TLS 1.3, except a plain link,
+ * which starts with struct repl_plain_hello (its token came over TLS).
+ * After that it is one of two things:
+ *
+ *   a session	agent to agent, one per volume and pair of nodes: who is who,
+ *		the verdict, deltas, consent.  struct repl_msg and a body.
+ *   a link	kernel to kernel, after the agents agreed: live writes, flushes
+ *		and their answers.  struct repl_frame and a payload.
+ *
+ * All integers are little-endian.  A reserved field is sent as zero and must be
+ * zero.  A receiver checks every field before it uses it.
+ */
+#ifndef REPL_WIRE_H
+#define REPL_WIRE_H
+
+#include <linux/types.h>
+#include "format.h"
+
+enum repl_wire_limits {
+	REPL_WIRE_VERSION	= 1,
+	REPL_WIRE_VERSION_MIN	= 1,
+	REPL_MAX_IO		= 1 << 20,	/* payload of one WRITE frame */
+	REPL_MAX_ZEROES		= 1 << 24,	/* bytes of one ZEROES frame */
+	REPL_MAX_OUTSTANDING	= 4096,		/* unanswered requests of one link */
+	REPL_MSG_MAX		= (1 << 20) + 4096,	/* body of one session message */
+	REPL_MSG_EXTENTS_MAX	= 4096,		/* of one MAP message */
+	REPL_TEXT_MAX		= 512,		/* a reason in words */
+	REPL_NODE_MAX		= 64,		/* a node's name, with the zero */
+	REPL_TOKEN_BYTES	= 32,
+};
+
+/* ---------------------------------------------------------------- links -- */
+
+#define REPL_FRAME_MAGIC	0x4c504552u	/* "REPL" */
+
+enum repl_frame_type {
+	REPL_FRAME_WRITE	= 1,	/* 'length' bytes of payload for 'offset' */
+	REPL_FRAME_ZEROES	= 2,	/* zero 'length' bytes at 'offset'; no payload */
+	REPL_FRAME_FLUSH	= 3,	/* everything answered so far to stable media */
+	REPL_FRAME_GENERATION	= 4,	/* payload: struct repl_frame_generation */
+	REPL_FRAME_BEAT		= 5,	/* I live; needs no answer */
+	REPL_FRAME_ANSWER	= 6,	/* to the request that carried 'tag' */
+	REPL_FRAME_CLOSE	= 7,	/* orderly end: nothing more will be sent */
+};
+
+/* repl_frame.flags */
+enum repl_frame_flags {
+	REPL_FF_FUA		= 1 << 0,	/* WRITE, ZEROES: stable before the answer */
+	REPL_FF_PREFLUSH	= 1 << 1,	/* WRITE: flush first */
+	REPL_FF_UNMAP		= 1 << 2,	/* ZEROES: space may be given back */
+	REPL_FF_CRC		= 1 << 3,	/* WRITE: 'payload_crc' is valid */
+	REPL_FF_SYNC		= 1 << 4,	/* WRITE: somebody waits for it */
+	REPL_FF_ALL		= (1 << 5) - 1,
+};
+
+/* repl_frame.status of an ANSWER */
+enum repl_frame_status {
+	REPL_STATUS_OK		= 0,
+	REPL_STATUS_IO		= 1,	/* the backing device failed */
+	REPL_STATUS_NOSPACE	= 2,
+	REPL_STATUS_RESEND	= 3,	/* the payload's CRC did not match */
+	REPL_STATUS_REFUSED	= 4,	/* not in this role */
+	REPL_STATUS_MAX		= REPL_STATUS_REFUSED,
+};
+
+struct repl_frame {
+	__le32	magic;		/*  0 */
+	__u8	type;		/*  4 enum repl_frame_type */
+	__u8	status;		/*  5 ANSWER: enum repl_frame_status */
+	__le16	flags;		/*  6 enum repl_frame_flags */
+	__le64	cookie;		/*  8 of this link, agreed by the agents */
+	__le32	tag;		/* 16 of the request; unique while unanswered */
+	__le32	length;		/* 20 bytes */
+	__le64	offset;		/* 24 bytes from the volume's start */
+	__le32	payload_crc;	/* 32 CRC32C of the payload as sent */
+	__le32	header_crc;	/* 36 CRC32C of the 36 bytes before it */
+};
+
+struct repl_frame_generation {
+	struct repl_id	generation;	/* the new one */
+	struct repl_id	previous;	/* what it follows: must be the receiver's current one */
+	__le64	epoch;
+};
+
+_Static_assert(sizeof(struct repl_frame) == 40, "a frame header is 40 bytes");
+_Static_assert(sizeof(struct repl_frame_generation) == 40, "as documented");
+
+/* ------------------------------------------------------------- sessions -- */
+
+#define REPL_MSG_MAGIC		0x474d5052u	/* "RPMG" */
+#define REPL_PLAIN_MAGIC	"REPLPLN1"
+
+enum repl_msg_type {
+	REPL_MSG_HELLO		= 1,	/* struct repl_msg_hello, first in each direction */
+	REPL_MSG_REFUSE		= 2,	/* words; then the connection is closed */
+	REPL_MSG_VOLUME		= 3,	/* struct repl_msg_volume */
+	REPL_MSG_MAP		= 4,	/* follower to leader: struct repl_msg_extent[]; empty: done */
+	REPL_MSG_DELTA_BEGIN	= 5,	/* struct repl_msg_delta */
+	REPL_MSG_BLOCKS		= 6,	/* struct repl_msg_range, then its bytes */
+	REPL_MSG_ZEROS		= 7,	/* struct repl_msg_range */
+	REPL_MSG_DELTA_END	= 8,	/* struct repl_msg_delta, with the counts that were sent */
+	REPL_MSG_DELTA_DONE	= 9,	/* follower: applied and flushed; struct repl_msg_delta */
+	REPL_MSG_LINK_OFFER	= 10,	/* leader: struct repl_msg_link */
+	REPL_MSG_LINK_READY	= 11,	/* either: my end of the link's connection stands */
+	REPL_MSG_LINK_ADOPT	= 12,	/* leader has adopted; follower adopts */
+	REPL_MSG_LINK_LIVE	= 13,	/* follower has adopted */
+	REPL_MSG_CONSENT_ASK	= 14,	/* struct repl_msg_consent */
+	REPL_MSG_CONSENT	= 15,	/* struct repl_msg_consent, then words when refused */
+	REPL_MSG_STATE		= 16,	/* struct repl_msg_volume: mine has changed */
+	REPL_MSG_PING		= 17,
+	REPL_MSG_PONG		= 18,
+	REPL_MSG_LINK_HELLO	= 19,	/* struct repl_msg_link: first on a TLS link connection */
+	REPL_MSG_LINK_PROOF	= 20,	/* the other side's answer, over the offloaded keys */
+	REPL_MSG_FOLLOW		= 21,	/* leader: I lead, stop using your copy; struct repl_msg_volume */
+	REPL_MSG_FOLLOWING	= 22,	/* follower: durably so; MAP follows */
+};
+
+struct repl_msg {
+	__le32	magic;		/*  0 */
+	__le16	type;		/*  4 enum repl_msg_type */
+	__le16	reserved;	/*  6 zero */
+	__le32	length;		/*  8 bytes of the body */
+	__le32	reserved2;	/* 12 zero */
+};
+
+/* repl_msg_hello.features: none yet; unknown bits are ignored, missing needed ones refuse. */
+struct repl_msg_hello {
+	__le16	version_min;		/*  0 */
+	__le16	version;		/*  2 */
+	__le32	reserved;		/*  4 */
+	__le64	features;		/*  8 */
+	char	node[REPL_NODE_MAX];	/* 16 */
+	char	volume[REPL_NAME_MAX];	/* 80 the volume this session is about */
+};
+
+/* repl_msg_volume.flags */
+enum repl_msg_volume_flags {
+	REPL_MV_IDENTITY	= 1 << 0,	/* holds, or is being given, volume 'uuid' */
+	REPL_MV_CONSISTENT	= 1 << 1,
+	REPL_MV_CLEAN		= 1 << 2,	/* the last stop was clean */
+	REPL_MV_UNPROVEN	= 1 << 3,
+	REPL_MV_PRIMARY		= 1 << 4,	/* now */
+	REPL_MV_WAS_PRIMARY	= 1 << 5,	/* at the last stop */
+	REPL_MV_SLOT		= 1 << 6,	/* the slot fields below speak about the receiver's copy */
+	REPL_MV_SLOT_LIVE	= 1 << 7,	/* recorded live in slot_generation */
+	REPL_MV_LINK_PLAIN	= 1 << 8,	/* wants its links without TLS */
+	REPL_MV_ALL		= (1 << 9) - 1,
+};
+
+/* All that verdict() needs to know of a node's copy. */
+struct repl_msg_volume {
+	struct repl_id	uuid;			/*   0 */
+	struct repl_id	copy_id;		/*  16 */
+	struct repl_id	generation;		/*  32 */
+	__le64	epoch;				/*  48 */
+	__le64	data_size;			/*  56 */
+	__le32	flags;				/*  64 */
+	__u8	lbs_shift;			/*  68 */
+	__u8	reserved[3];			/*  69 */
+	struct repl_id	slot_copy_id;		/*  72 the copy my map for you speaks about */
+	struct repl_id	slot_generation;	/*  88 at which we were last equal */
+	__le64	slot_epoch;			/* 104 */
+	__le64	slot_dirty_blocks;		/* 112 in my map for you */
+	struct repl_id	history[REPL_HISTORY];	/* 120 */
+};
+
+struct repl_msg_extent {
+	__le64	block;		/* first block */
+	__le64	count;		/* blocks */
+};
+
+struct repl_msg_range {
+	__le64	offset;		/* bytes */
+	__le64	length;		/* bytes */
+};
+
+struct repl_msg_delta {
+	__le64	id;		/* chosen by the leader, echoed */
+	__le32	flags;		/* enum repl_msg_delta_flags */
+	__le32	reserved;
+	__le64	blocks;		/* of the whole delta */
+	__le64	sent_bytes;	/* in BLOCKS so far */
+	__le64	zero_bytes;	/* in ZEROS so far */
+	struct repl_id	generation;	/* the follower has it once this delta is applied */
+	__le64	epoch;
+};
+
+enum repl_msg_delta_flags {
+	REPL_MD_LAST		= 1 << 0,	/* the volume is frozen: after it both are equal */
+	REPL_MD_ALL		= (1 << 1) - 1,
+};
+
+struct repl_msg_link {
+	__le64	cookie;
+	__u8	token[REPL_TOKEN_BYTES];	/* zero with TLS */
+	__le32	plain;				/* 0 or 1 */
+	__le32	reserved;
+	char	volume[REPL_NAME_MAX];		/* LINK_HELLO: which */
+};
+
+struct repl_msg_consent {
+	struct repl_id	generation;	/* in which both are equal */
+	__le32	granted;		/* 0 or 1 */
+	__le32	reserved;
+};
+
+/* First and only bytes of a plain link before its frames. */
+struct repl_plain_hello {
+	__u8	magic[8];		/* REPL_PLAIN_MAGIC: no TLS record starts so */
+	__le64	cookie;
+	__u8	token[REPL_TOKEN_BYTES];
+};
+
+_Static_assert(sizeof(struct repl_msg) == 16, "a message header is 16 bytes");
+_Static_assert(sizeof(struct repl_msg_hello) == 144, "as documented");
+_Static_assert(sizeof(struct repl_msg_volume) == 376, "as documented");
+_Static_assert(sizeof(struct repl_msg_delta) == 64, "as documented");
+_Static_assert(sizeof(struct repl_msg_link) == 112, "as documented");
+_Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
+_Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");
+
+#endif /* REPL_WIRE_H */
