@@ -148,7 +148,8 @@ enum repl_msg_volume_flags {
 	REPL_MV_SLOT		= 1 << 6,	/* the slot fields below speak about the receiver's copy */
 	REPL_MV_SLOT_LIVE	= 1 << 7,	/* recorded live in slot_generation */
 	REPL_MV_LINK_PLAIN	= 1 << 8,	/* wants its links without TLS */
-	REPL_MV_ALL		= (1 << 9) - 1,
+	REPL_MV_LIVE		= 1 << 9,	/* the kernel holds a live link to you: 'cookie' */
+	REPL_MV_ALL		= (1 << 10) - 1,
 };
 
 /* All that verdict() needs to know of a node's copy. */
@@ -165,7 +166,8 @@ struct repl_msg_volume {
 	struct repl_id	slot_generation;	/*  88 at which we were last equal */
 	__le64	slot_epoch;			/* 104 */
 	__le64	slot_dirty_blocks;		/* 112 in my map for you */
-	struct repl_id	history[REPL_HISTORY];	/* 120 */
+	__le64	cookie;				/* 120 of the live link; 0 without one */
+	struct repl_id	history[REPL_HISTORY];	/* 128 */
 };
 
 struct repl_msg_extent {
@@ -217,7 +219,7 @@ struct repl_plain_hello {
 
 _Static_assert(sizeof(struct repl_msg) == 16, "a message header is 16 bytes");
 _Static_assert(sizeof(struct repl_msg_hello) == 144, "as documented");
-_Static_assert(sizeof(struct repl_msg_volume) == 376, "as documented");
+_Static_assert(sizeof(struct repl_msg_volume) == 384, "as documented");
 _Static_assert(sizeof(struct repl_msg_delta) == 64, "as documented");
 _Static_assert(sizeof(struct repl_msg_link) == 112, "as documented");
 _Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
