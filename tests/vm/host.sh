@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Host side of the test VMs, shared by run (one VM, one test) and multi.sh (VMs as nodes): which kernel, which
+# QEMU arguments, and what counts as a dirty kernel log.
+
+VM_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+VM_CACHE=${REPL_CACHE:-$HOME/.cache/repl}
+# shellcheck disable=SC2034  # for those who source this file
+VM_BUILD=${REPL_BUILD:-$VM_TOP/build}
+
+vm_die() {
+	printf 'vm: %s\n' "$*" >&2
+	exit 1
+}
+
+# --- kernels ------------------------------------------------------------------------------------------------------
+
+vm_kernel_dir() { # KERNEL : a series that scripts/deps unpacked, or any directory of the same shape beside it
+	local dir=$VM_CACHE/kernels/$1
+	[ -s "$dir/version" ] || vm_die "no kernel '$1' in $VM_CACHE/kernels: run scripts/deps check"
+	printf '%s\n' "$dir"
+}
+
+vm_kernel_abi() { # KERNEL
+	local dir
+	dir=$(vm_kernel_dir "$1")
+	cat "$dir/version"
+}
+
+# --- QEMU ---------------------------------------------------------------------------------------------------------
+
+vm_kvm_usable() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
+
+# Sets vm_qemu to the arguments every VM has: no devices but serial lines, kernel log on the first. A panic ends QEMU.
+# DIR/kmsg and DIR/monitor are sockets; everything the kernel printed is in DIR/console.log.
+vm_qemu_args() { # DIR KERNEL SMP MEM ICOUNT(0|1)
+	local dir=$1 kernel=$2 smp=$3 mem=$4 icount=$5 kdir append
+	kdir=$(vm_kernel_dir "$kernel") || exit 1
+	append="console=ttyS0 quiet panic=-1 oops=panic mitigations=off sysrq_always_enabled log_buf_len=4M"
+	vm_qemu=(qemu-system-x86_64 -M q35 -cpu max -m "$mem" -nodefaults -display none -no-reboot -nic none)
+	if [ "$icount" = 1 ]; then
+		vm_qemu+=(-accel tcg -icount "shift=0,sleep=off" -smp 1)
+	elif vm_kvm_usable; then
+		vm_qemu+=(-accel kvm -accel tcg -smp "$smp")
+	else
+		# A virtual CPU that the host does not run for a while is no stall of the guest.
+		append+=" rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30"
+		vm_qemu+=(-accel "tcg,thread=multi" -smp "$smp")
+	fi
+	vm_qemu+=(
+		-kernel "$kdir/vmlinuz" -initrd "$dir/initrd" -append "$append"
+		-chardev "socket,id=kmsg,path=$dir/kmsg,server=on,wait=off,logfile=$dir/console.log" -serial chardev:kmsg
+		-chardev "socket,id=monitor,path=$dir/monitor,server=on,wait=off" -mon "chardev=monitor,mode=readline"
+	)
+}
+
+vm_monitor() { # DIR COMMAND
+	(
+		cd "$1" || exit 1
+		printf '%s\n' "$2" | socat -t 2 - UNIX-CONNECT:monitor >/dev/null
+	)
+}
+
+# Asks the guest's kernel, which still answers when its userspace does not, what blocks (w) and what runs (l).
+vm_dump_tasks() { # DIR
+	local key
+	for key in w l; do
+		vm_monitor "$1" "chardev-send-break kmsg" || return 0
+		(
+			cd "$1" || exit 1
+			printf '%s' "$key" | socat -t 1 - UNIX-CONNECT:kmsg >/dev/null
+		) || return 0
+	done
+}
+
+# --- kernel log ---------------------------------------------------------------------------------------------------
+
+vm_klog_patterns=(
+	'WARNING:' 'BUG:' 'kernel BUG at' 'Oops' 'Kernel panic' 'general protection fault' 'Call Trace:' 'INFO: task .* blocked'
+	'INFO: possible' 'INFO: lockdep' 'possible (circular|recursive|irq)' 'inconsistent lock state' 'suspicious RCU usage'
+	'rcu.*(stall|self-detected)' '(soft lockup|hard LOCKUP)' 'sleeping function called' 'scheduling while atomic'
+	'Voluntary context switch within RCU' 'KASAN' 'KCSAN' 'UBSAN' 'kmemleak: [0-9]+ new suspected' 'refcount_t:' 'list_(add|del) corruption'
+	'page allocation failure' 'Out of memory' 'objects remaining' 'still has objects' 'unregister_netdevice: waiting'
+	'workqueue: .* is flushing' 'Memory corruption' 'DEBUG_LOCKS_WARN_ON' 'ODEBUG:' 'segfault at' 'traps:.*(trap|error)'
+)
+
+# Prints what must not be in a kernel log, with a few lines after each. Boot is not ours: it begins at init's mark.
+vm_klog_bad() { # FILE [ALLOWED-REGEX...]
+	local file=$1 allowed bad
+	shift
+	bad=$(printf '|%s' "${vm_klog_patterns[@]}")
+	allowed=$(printf '|(%s)' "$@" '^$')
+	tr -d '\r' <"$file" | sed '1,/vm: init$/d' | grep -vE -- "${allowed:1}" | grep -E -A 8 -- "${bad:1}" | head -n 60
+}

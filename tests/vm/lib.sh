@@ -1,0 +1,231 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Library of the test scripts that run inside a test VM. A test sources it, makes its checks and ends with
+# done_testing. What a command prints becomes a diagnostic, so commands need no redirection.
+set -euo pipefail
+
+TAP_COUNT=0
+TAP_FAILED=0
+
+# --- results ------------------------------------------------------------------------------------------------------
+
+diag() { printf '# %s\n' "$@"; }
+
+pass() { # DESCRIPTION
+	TAP_COUNT=$((TAP_COUNT + 1))
+	printf 'ok %d - %s\n' "$TAP_COUNT" "$1"
+}
+
+fail() { # DESCRIPTION [DIAGNOSTIC...]
+	TAP_COUNT=$((TAP_COUNT + 1))
+	TAP_FAILED=$((TAP_FAILED + 1))
+	printf 'not ok %d - %s\n' "$TAP_COUNT" "$1"
+	shift
+	[ $# -eq 0 ] || diag "$@"
+	diag "at $(caller 1 2>/dev/null || caller 0)"
+}
+
+# Runs COMMAND and shows its output only when it fails.
+run_quiet() { # COMMAND [ARG...]
+	local out rc=0
+	out=$("$@" 2>&1) || rc=$?
+	[ "$rc" -eq 0 ] || printf '%s\n' "$* : exit code $rc" "$out" | sed 's/^/# /'
+	return "$rc"
+}
+
+ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command succeeds
+	local what=$1
+	shift
+	if run_quiet "$@"; then pass "$what"; else fail "$what"; fi
+}
+
+not_ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command fails
+	local what=$1 out
+	shift
+	if out=$("$@" 2>&1); then fail "$what" "succeeded: $*" "$out"; else pass "$what"; fi
+}
+
+is() { # GOT EXPECTED DESCRIPTION
+	if [ "$1" = "$2" ]; then pass "$3"; else fail "$3" "got:      $1" "expected: $2"; fi
+}
+
+isnt() { # GOT UNEXPECTED DESCRIPTION
+	if [ "$1" != "$2" ]; then pass "$3"; else fail "$3" "got what it must not be: $1"; fi
+}
+
+like() { # GOT REGEX DESCRIPTION
+	if [[ $1 =~ $2 ]]; then pass "$3"; else fail "$3" "got:   $1" "regex: $2"; fi
+}
+
+unlike() { # GOT REGEX DESCRIPTION
+	if [[ ! $1 =~ $2 ]]; then pass "$3"; else fail "$3" "got:         $1" "must not be: $2"; fi
+}
+
+cmp_ok() { # LEFT OPERATOR RIGHT DESCRIPTION : operator of test, such as -ge
+	if test "$1" "$2" "$3"; then pass "$4"; else fail "$4" "not true: $1 $2 $3"; fi
+}
+
+skip() { # REASON DESCRIPTION
+	TAP_COUNT=$((TAP_COUNT + 1))
+	printf 'ok %d - %s # SKIP %s\n' "$TAP_COUNT" "$2" "$1"
+}
+
+skip_all() { # REASON : only before the first result
+	printf '1..0 # SKIP %s\n' "$1"
+	exit 0
+}
+
+bail() { # REASON : nothing after this makes sense
+	fail "$1"
+	exit 1
+}
+
+done_testing() {
+	printf '1..%d\n' "$TAP_COUNT"
+	[ "$TAP_FAILED" -eq 0 ]
+}
+
+# A kernel message that this test provokes on purpose does not spoil the log (extended regular expression).
+klog_allow() { printf 'vm: klog-allow %s\n' "$1"; }
+
+klog_has() { dmesg | grep -qE -- "$1"; }
+
+# --- time and conditions ------------------------------------------------------------------------------------------
+
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command succeeds
+	local seconds=$1 what=$2 end
+	shift 2
+	end=$(($(now_ms) + seconds * 1000))
+	until "$@" >/dev/null 2>&1; do
+		if [ "$(now_ms)" -ge "$end" ]; then
+			diag "waited $seconds s in vain for: $what ($*)"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# --- nodes: network namespaces on one bridge ----------------------------------------------------------------------
+
+node_add() { # NAME IP : eth0 of the node is the far end of v-NAME
+	local name=$1 ip=$2
+	[[ $ip == */* ]] || ip+=/24
+	[ -e /sys/class/net/nodes ] || run_quiet ip link add nodes type bridge forward_delay 0 mcast_snooping 0
+	ip link set nodes up
+	ip netns add "$name"
+	ip link add "v-$name" type veth peer name eth0 netns "$name"
+	ip link set "v-$name" master nodes up
+	in_node "$name" ip link set lo up
+	in_node "$name" ip link set eth0 up
+	in_node "$name" ip addr add "$ip" dev eth0
+}
+
+# Enters only the network namespace: mounts and /sys stay those of the whole VM.
+in_node() { # NAME COMMAND [ARG...]
+	local name=$1
+	shift
+	nsenter --net="/run/netns/$name" -- "$@"
+}
+
+node_del() { ip netns del "$1"; }
+
+# Packets vanish in both directions while both ends still see a carrier, as behind a dead switch.
+link_cut() { ip link set "v-$1" nomaster; }
+link_heal() { ip link set "v-$1" master nodes; }
+
+# The node sees its cable pulled.
+link_unplug() { ip link set "v-$1" down; }
+link_plug() { ip link set "v-$1" up; }
+
+netem() { # NODE ARG... : on what the node sends, such as: delay 20ms loss 1% rate 10mbit
+	local name=$1
+	shift
+	in_node "$name" tc qdisc replace dev eth0 root netem "$@"
+}
+
+netem_clear() { in_node "$1" tc qdisc del dev eth0 root 2>/dev/null || true; }
+
+# --- block devices ------------------------------------------------------------------------------------------------
+
+brd_load() { # COUNT MIB : /dev/ram0 ... ; fresh ones, if brd was loaded before
+	[ ! -d /sys/module/brd ] || rmmod brd
+	modprobe brd rd_nr="$1" rd_size="$(($2 * 1024))"
+}
+
+dev_sectors() { blockdev --getsz "$1"; }
+
+dm_create() { # NAME TABLE : /dev/mapper/NAME
+	modprobe -q -a dm-mod "dm-$(awk '{ print $3 }' <<<"$2")" 2>/dev/null || true
+	run_quiet dmsetup create "$1" --table "$2"
+}
+
+dm_reload() { # NAME TABLE : outstanding I/O is drained first
+	run_quiet dmsetup suspend --nolockfs "$1" && run_quiet dmsetup load "$1" --table "$2" && run_quiet dmsetup resume "$1"
+}
+
+dm_remove() { run_quiet dmsetup remove --retry "$1"; }
+
+dm_linear_table() { echo "0 $(dev_sectors "$1") linear $1 0"; }
+
+dm_linear() { # NAME DEV
+	dm_create "$1" "$(dm_linear_table "$2")"
+}
+
+dm_delay_table() { # DEV READ_MS WRITE_MS FLUSH_MS
+	echo "0 $(dev_sectors "$1") delay $1 0 $2 $1 0 $3 $1 0 $4"
+}
+
+dm_delay() { # NAME DEV READ_MS [WRITE_MS [FLUSH_MS]]
+	local write=${4:-$3}
+	dm_create "$1" "$(dm_delay_table "$2" "$3" "$write" "${5:-$write}")"
+}
+
+dm_error_table() { echo "0 $(dev_sectors "$1") error"; }
+
+dm_flakey_table() { # DEV UP_S DOWN_S [FEATURE...]
+	local dev=$1 up=$2 down=$3
+	shift 3
+	echo "0 $(dev_sectors "$dev") flakey $dev 0 $up $down${1:+ $# $*}"
+}
+
+dm_flakey() { # NAME DEV UP_S DOWN_S [FEATURE...]
+	local name=$1
+	shift
+	dm_create "$name" "$(dm_flakey_table "$@")"
+}
+
+# Every I/O fails from now on, until dm_heal.
+dm_break() { # NAME
+	dm_reload "$1" "0 $(dev_sectors "/dev/mapper/$1") error"
+}
+
+dm_heal() { # NAME DEV
+	dm_reload "$1" "$(dm_linear_table "$2")"
+}
+
+disk() { # N : the Nth --disk, from 0
+	local letters=abcdefghijklmnop
+	echo "/dev/vd${letters:$1:1}"
+}
+
+# --- contents -----------------------------------------------------------------------------------------------------
+
+# What is on the device, not what a page cache holds of it.
+data_sha() { # DEV BYTES (multiple of 4096) [OFFSET]
+	dd if="$1" bs=64k iflag=direct,count_bytes,skip_bytes count="$2" skip="${3:-0}" status=none | sha256sum | cut -d' ' -f1
+}
+
+pattern() { # SEED BYTES : reproducible bytes that do not compress
+	local key
+	key=$(printf '%s' "$1" | sha256sum | cut -c1-32)
+	head -c "$2" /dev/zero | openssl enc -aes-128-ctr -K "$key" -iv 00000000000000000000000000000000
+}
+
+pattern_sha() { pattern "$1" "$2" | sha256sum | cut -d' ' -f1; }
+
+pattern_put() { # DEV SEED BYTES (multiple of 4096) [OFFSET] : O_DIRECT, then flushed
+	pattern "$2" "$3" | dd of="$1" bs=64k iflag=fullblock oflag=direct,seek_bytes seek="${4:-0}" conv=notrunc,fsync status=none
+}
