@@ -17,6 +17,8 @@ USER_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 lib_sources := $(wildcard userspace/lib/*.c)
 agent_sources := $(wildcard userspace/agent/*.c)
 ctl_sources := $(wildcard userspace/ctl/*.c)
+# One short line for each step, or with V=1 the whole command.
+user_say = $(if $(V),,@printf '  %-3s %s\n' $(1) $@;)
 user_object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 USER_LIB := $(BUILD)/obj/userspace/librepl.a
@@ -35,7 +37,7 @@ FORCE:
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/obj/userspace.flags
 	@mkdir -p $(@D)
-	$(USER_CC) $(USER_CFLAGS_ALL) $(USER_HARDEN) -MMD -MP -c -o $@ $<
+	$(call user_say,CC) $(USER_CC) $(USER_CFLAGS_ALL) $(USER_HARDEN) -MMD -MP -c -o $@ $<
 
 $(USER_LIB): $(call user_object,$(lib_sources))
 	@rm -f $@
@@ -43,7 +45,7 @@ $(USER_LIB): $(call user_object,$(lib_sources))
 
 define user_link
 @mkdir -p $(@D)
-$(USER_CC) $(USER_LDFLAGS) -o $@ $(filter %.o,$^) $(USER_LIB) $(USER_LIBS)
+$(call user_say,LD) $(USER_CC) $(USER_LDFLAGS) -o $@ $(filter %.o,$^) $(USER_LIB) $(USER_LIBS)
 endef
 
 $(BUILD)/bin/repl-agent: $(call user_object,$(agent_sources)) $(USER_LIB)

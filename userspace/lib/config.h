@@ -93,11 +93,11 @@ struct config_volume {
 struct config {
 	char dir[PATH_MAX];
 	struct config_agent agent;
-	struct config_volume *volume;	/* ordered by name */
+	struct config_volume *volume;	/* ordered by file name */
 	size_t volume_count;
 };
 
-/* Told of each problem, one sentence that starts with "file:line: " or "file: ". */
+/* Told of each problem: one sentence that starts with "file:line: " or "file: ". */
 typedef void config_report(void *arg, const char *text);
 
 /**

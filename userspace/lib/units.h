@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum units_limits {
-	UNITS_TEXT_MAX = 32,	/* any text that the functions below write */
+	UNITS_TEXT_MAX = 64,	/* any text that the functions below write */
 };
 
 /**
