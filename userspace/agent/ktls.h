@@ -29,7 +29,9 @@ union ktls_crypto {
 };
 
 struct ktls_keys {
-	size_t			size;	/* bytes used of each union */
+	size_t			size;		/* bytes used of each union */
+	const char		*cipher;	/* for people */
+	const char		*module;	/* of the kernel, that has the cipher */
 	union ktls_crypto	tx;
 	union ktls_crypto	rx;
 };

@@ -37,12 +37,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <repl/format.h>
+
 struct err;
 struct tls_ctx;
 struct tls;
 
 enum tls_limits {
-	TLS_KEY_BYTES		= 32,		/* a raw Ed25519 key, private or public */
 	TLS_SECRET_MAX		= 48,		/* SHA-384 */
 	TLS_HANDSHAKE_MAX	= 16 << 10,	/* bytes taken from a peer not known yet */
 };
@@ -66,7 +67,8 @@ struct tls_secrets {
 	bool		is_server;		/* this side */
 	size_t		client_size;		/* bytes; 0 until known, and once wiped */
 	size_t		server_size;
-	uint8_t		client[TLS_SECRET_MAX];	/* client_application_traffic_secret_0 */
+	/* client_application_traffic_secret_0 of RFC 8446, and the server's */
+	uint8_t		client[TLS_SECRET_MAX];
 	uint8_t		server[TLS_SECRET_MAX];
 };
 
@@ -78,7 +80,7 @@ struct tls_secrets {
  * Makes the self-signed certificate that carries the public key.
  * Return: the context, or NULL.
  */
-struct tls_ctx *tls_ctx_new(const uint8_t private_key[TLS_KEY_BYTES], struct err *err);
+struct tls_ctx *tls_ctx_new(const uint8_t private_key[REPL_KEY_BYTES], struct err *err);
 
 /**
  * tls_ctx_free() - forget the identity
@@ -98,7 +100,7 @@ void tls_ctx_free(struct tls_ctx *ctx);
  * Return: the handshake, or NULL.
  */
 struct tls *tls_new(struct tls_ctx *ctx, bool server,
-		    bool (*known)(const uint8_t key[TLS_KEY_BYTES], void *arg), void *arg,
+		    bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
 		    struct err *err);
 
 /**
