@@ -119,7 +119,8 @@ install: tools module-$(KVER) ## programs, module for KVER, units, udev rule, ma
 	$(foreach f,$(rules),install -D -m 644 $f $(DESTDIR)$(UDEVDIR)/$(notdir $f) &&) true
 	$(foreach f,$(manuals),install -D -m 644 $f $(DESTDIR)$(call manual_path,$f) &&) true
 	$(MAKE) -C $(call kernel_build,$(KVER)) M=$(abspath $(BUILD))/$(KVER) \
-		$(if $(DESTDIR),INSTALL_MOD_PATH=$(abspath $(DESTDIR))) modules_install
+		$(if $(DESTDIR),INSTALL_MOD_PATH=$(abspath $(DESTDIR))) CONFIG_MODULE_SIG_ALL= modules_install
+	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
@@ -128,7 +129,7 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(UDEVDIR)/,$(notdir $(rules)))
 	rm -f $(foreach f,$(manuals),$(DESTDIR)$(call manual_path,$f))
 	rm -f $(wildcard $(addprefix $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER))/*/repl,.ko .ko.xz .ko.zst .ko.gz))
-	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(call kernel_version,$(KVER))
+	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
 
 .PHONY: clean
 clean: ## remove build/ (kernels and images in the cache stay)

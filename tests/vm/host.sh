@@ -38,6 +38,7 @@ vm_qemu_args() { # DIR KERNEL SMP MEM ICOUNT(0|1)
 	local dir=$1 kernel=$2 smp=$3 mem=$4 icount=$5 kdir append
 	kdir=$(vm_kernel_dir "$kernel") || exit 1
 	append="console=ttyS0 quiet panic=-1 oops=panic mitigations=off sysrq_always_enabled log_buf_len=4M"
+	append+=" cryptomgr.notests" # seconds of every boot under TCG
 	vm_qemu=(qemu-system-x86_64 -M q35 -cpu max -m "$mem" -nodefaults -display none -no-reboot -nic none)
 	if [ "$icount" = 1 ]; then
 		vm_qemu+=(-accel tcg -icount "shift=0,sleep=off" -smp 1)
