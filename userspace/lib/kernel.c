@@ -381,7 +381,7 @@ static int read_volume(struct nlmsghdr *nlh, struct kernel_volume *v)
 	read_history(a[REPL_A_HISTORY], v);
 	v->epoch = get_u64(a[REPL_A_EPOCH]);
 	v->size = get_u64(a[REPL_A_SIZE]);
-	v->meta_offset = get_u64(a[REPL_A_META_OFFSET]);
+	v->meta_end = get_u64(a[REPL_A_META_END]);
 	v->gate_age_ms = get_u64(a[REPL_A_GATE_AGE_MS]);
 	v->sb_flags = get_u32(a[REPL_A_SB_FLAGS]);
 	v->gate = get_u32(a[REPL_A_GATE]);
@@ -487,8 +487,8 @@ int kernel_attach(struct kernel *k, const struct kernel_attach *a, struct err *e
 	NLA_PUT(msg, REPL_A_KEY, REPL_KEY_BYTES, a->key);
 	if (a->meta_fd >= 0)
 		NLA_PUT_S32(msg, REPL_A_META_FD, a->meta_fd);
-	if (a->meta_offset)
-		NLA_PUT_U64(msg, REPL_A_META_OFFSET, *a->meta_offset);
+	if (a->meta_end)
+		NLA_PUT_U64(msg, REPL_A_META_END, *a->meta_end);
 	NLA_PUT_U8(msg, REPL_A_ON_PEER_LOSS, a->on_peer_loss);
 	return command(k, msg, REPL_A_TICKET, e);
 

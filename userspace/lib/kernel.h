@@ -51,7 +51,7 @@ struct kernel_volume {
 	struct repl_id history[REPL_HISTORY];	/* newest first; the rest is zero */
 	uint64_t epoch;
 	uint64_t size;
-	uint64_t meta_offset;
+	uint64_t meta_end;
 	uint64_t gate_age_ms;
 	uint64_t counter[REPL_C_MAX + 1];	/* by enum repl_counter */
 	uint32_t sb_flags;		/* enum repl_super_flags */
@@ -92,7 +92,7 @@ struct kernel_attach {
 	int data_fd;
 	int meta_fd;			/* -1: internal metadata */
 	const uint8_t *key;		/* this node's public key */
-	const uint64_t *meta_offset;	/* NULL: at the end of its device */
+	const uint64_t *meta_end;	/* bytes; NULL: the end of its device */
 	enum repl_on_peer_loss on_peer_loss;
 };
 

@@ -212,6 +212,15 @@ static bool all_zero(const void *data, size_t bytes)
 	return true;
 }
 
+static bool is_printable(const uint8_t *text, size_t length)
+{
+	while (length--) {
+		if (*text <= ' ' || *text++ > '~')
+			return false;
+	}
+	return true;
+}
+
 bool super_is_blank(const struct repl_super *sb)
 {
 	return memcmp(sb->magic, REPL_SB_MAGIC, sizeof(sb->magic)) != 0;
@@ -241,6 +250,8 @@ static void verify_header(struct verifier *v)
 		fault(v, EINVAL, "the name is empty or not terminated");
 	else if (!all_zero(sb->name + length, sizeof(sb->name) - length))
 		fault(v, EINVAL, "bytes follow the end of the name");
+	else if (!is_printable(sb->name, length))
+		fault(v, EINVAL, "the name holds bytes that are no printable ASCII");
 	if (!all_zero(sb->reserved, sizeof(sb->reserved)) ||
 	    !all_zero(sb->reserved2, sizeof(sb->reserved2)))
 		fault(v, EINVAL, "reserved bytes are not zero");
