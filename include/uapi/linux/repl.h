@@ -21,7 +21,7 @@
  *	REPL_A_ROLE, REPL_A_GENERATION, REPL_A_EPOCH, REPL_A_HISTORY,
  *	REPL_A_SB_FLAGS, REPL_A_LBS_SHIFT, REPL_A_SLOTS (how many),
  *	REPL_A_GATE (reasons, 0 is open), REPL_A_GATE_AGE_MS, REPL_A_OPENERS,
- *	REPL_A_BACKING (device name), REPL_A_META_OFFSET, REPL_A_ON_PEER_LOSS,
+ *	REPL_A_BACKING (device name), REPL_A_META_END, REPL_A_ON_PEER_LOSS,
  *	REPL_A_VOLUME_FLAGS, REPL_A_COUNTERS: nested enum repl_counter, all u64
  *	REPL_A_SLOT_INFO: one for each slot that is not free, nested:
  *		REPL_S_INDEX, REPL_S_KIND, REPL_S_KEY, REPL_S_COPY_ID,
@@ -34,8 +34,8 @@
  * REPL_CMD_ATTACH: REPL_A_MINOR, REPL_A_NAME (must be the superblock's),
  *	REPL_A_DATA_FD (a block device opened for reading and writing),
  *	REPL_A_KEY (this node's), [REPL_A_META_FD] (external metadata),
- *	[REPL_A_META_OFFSET] (bytes; where the metadata area starts, when it is
- *	not at the device's end), [REPL_A_ON_PEER_LOSS] -> REPL_A_TICKET.
+ *	[REPL_A_META_END] (bytes; where the metadata area ends, when that is
+ *	not the device's end), [REPL_A_ON_PEER_LOSS] -> REPL_A_TICKET.
  *	Comes up secondary, with no link.
  *
  * REPL_CMD_DETACH: REPL_A_MINOR, [REPL_A_FLAGS: REPL_F_FORCE] -> REPL_A_TICKET.
@@ -151,7 +151,7 @@ enum repl_attr {
 	REPL_A_GATE_AGE_MS,	/* u64 */
 	REPL_A_OPENERS,		/* u32 */
 	REPL_A_BACKING,		/* string */
-	REPL_A_META_OFFSET,	/* u64, bytes */
+	REPL_A_META_END,	/* u64, bytes */
 	REPL_A_ON_PEER_LOSS,	/* u8, enum repl_on_peer_loss */
 	REPL_A_VOLUME_FLAGS,	/* u32, enum repl_volume_flags */
 	REPL_A_COUNTERS,	/* nested, enum repl_counter */

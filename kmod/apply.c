@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The secondary's side of a write: pages, a bio, an answer.
+ *
+ * Order: the primary never has two overlapping writes in flight, so all may be
+ * submitted as they come.  Memory: one receiver fills one apply at a time, from
+ * a pool that holds a whole one; bios in flight give their pages back without
+ * help of the socket, so the receiver never waits for something that
+ * only its own progress can release.
+ */
+#include <linux/blkdev.h>
+#include <linux/mempool.h>
+#include "apply.h"
+#include "netlink.h"
+#include "role.h"
+
+#define APPLY_PAGES (REPL_MAX_IO >> PAGE_SHIFT)
+
+static struct bio_set apply_bios;
+static mempool_t *apply_pages;
+
+static blk_opf_t apply_opf(const struct frame *frame)
+{
+	blk_opf_t opf = REQ_OP_WRITE;
+
+	if (frame->type == REPL_FRAME_FLUSH)
+		return opf | REQ_PREFLUSH;
+	if (frame->flags & REPL_FF_FUA)
+		opf |= REQ_FUA;
+	if (frame->flags & REPL_FF_PREFLUSH)
+		opf |= REQ_PREFLUSH;
+	if (frame->flags & REPL_FF_SYNC)
+		opf |= REQ_SYNC | REQ_IDLE;
+	return opf;
+}
+
+/* Counts an apply in, as soon as there is room; false when the link is dead. */
+static bool apply_enter(struct link *link, u32 payload)
+{
+	bool alive;
+
+	spin_lock_irq(&link->lock);
+	wait_event_lock_irq(link->applied, READ_ONCE(link->dead) ||
+			    link->applying_bytes + payload <= LINK_RECEIVE_BYTES, link->lock);
+	alive = !READ_ONCE(link->dead);
+	if (alive) {
+		link->applying++;
+		link->applying_bytes += payload;
+	}
+	spin_unlock_irq(&link->lock);
+	return alive;
+}
+
+/**
+ * apply_alloc() - room for a request that arrived, and its payload
+ * @link: over which
+ * @frame: checked
+ *
+ * Context: the receiver; waits for earlier applies, if there are too many.
+ * Return: NULL when the link is dead.
+ */
+struct apply *apply_alloc(struct link *link, const struct frame *frame)
+{
+	u32 payload = frame->type == REPL_FRAME_WRITE ? frame->length : 0;
+	struct apply *apply;
+	struct bio *bio;
+
+	if (!apply_enter(link, payload))
+		return NULL;
+	bio = bio_alloc_bioset(link->volume->data.bdev, DIV_ROUND_UP(payload, PAGE_SIZE),
+			       apply_opf(frame), GFP_NOIO, &apply_bios);
+	apply = container_of(bio, struct apply, bio);
+	apply->link = link;
+	apply->frame = *frame;
+	bio->bi_iter.bi_sector = frame->offset >> SECTOR_SHIFT;
+	for (; payload; payload -= min_t(u32, payload, PAGE_SIZE))
+		__bio_add_page(bio, mempool_alloc(apply_pages, GFP_NOIO),
+			       min_t(u32, payload, PAGE_SIZE), 0);
+	return apply;
+}
+
+/**
+ * apply_free() - nobody needs it any more
+ * @apply: its I/O is done, its answer sent or in vain
+ *
+ * Context: any.  The link may be gone on return.
+ */
+void apply_free(struct apply *apply)
+{
+	struct link *link = apply->link;
+	u32 payload = apply->frame.type == REPL_FRAME_WRITE ? apply->frame.length : 0;
+	struct bvec_iter_all iter;
+	unsigned long flags;
+	struct bio_vec *bv;
+
+	bio_for_each_segment_all(bv, &apply->bio, iter)
+		mempool_free(bv->bv_page, apply_pages);
+	bio_put(&apply->bio);
+	/* The teardown looks at the count under this lock, so it frees after the unlock. */
+	spin_lock_irqsave(&link->lock, flags);
+	link->applying--;
+	link->applying_bytes -= payload;
+	wake_up_all(&link->applied);
+	spin_unlock_irqrestore(&link->lock, flags);
+}
+
+/**
+ * apply_answer() - tell the peer how it went
+ * @apply: whose I/O is done
+ * @status: enum repl_frame_status
+ *
+ * Context: any, interrupts included.
+ */
+void apply_answer(struct apply *apply, u8 status)
+{
+	struct link *link = apply->link;
+	unsigned long flags;
+	bool in_vain;
+
+	apply->status = status;
+	spin_lock_irqsave(&link->lock, flags);
+	in_vain = link->stopped;
+	if (!in_vain) {
+		list_add_tail(&apply->entry, &link->answers);
+		wake_up(&link->wait);
+	}
+	spin_unlock_irqrestore(&link->lock, flags);
+	if (in_vain)
+		apply_free(apply);
+}
+
+static u8 apply_status(struct apply *apply, blk_status_t status)
+{
+	struct volume *v = apply->link->volume;
+
+	if (likely(status == BLK_STS_OK))
+		return REPL_STATUS_OK;
+	volume_count(v, REPL_C_ERRORS, 1);
+	return status == BLK_STS_NOSPC ? REPL_STATUS_NOSPACE : REPL_STATUS_IO;
+}
+
+static void apply_bio_done(struct bio *bio)
+{
+	struct apply *apply = container_of(bio, struct apply, bio);
+
+	apply_answer(apply, apply_status(apply, bio->bi_status));
+}
+
+static void apply_zero(struct work_struct *work)
+{
+	struct apply *apply = container_of(work, struct apply, work);
+	struct volume *v = apply->link->volume;
+	int err = backing_zero(&v->data, apply->frame.offset, apply->frame.length,
+			       apply->frame.flags & REPL_FF_UNMAP);
+
+	if (!err && (apply->frame.flags & REPL_FF_FUA))
+		err = blkdev_issue_flush(v->data.bdev);
+	apply_answer(apply, apply_status(apply, errno_to_blk_status(err)));
+}
+
+/**
+ * apply_submit() - do what arrived
+ * @apply: complete, its payload received
+ *
+ * Context: the receiver.
+ */
+void apply_submit(struct apply *apply)
+{
+	struct volume *v = apply->link->volume;
+
+	switch (apply->frame.type) {
+	case REPL_FRAME_GENERATION:
+		role_adopt_generation(apply);
+		return;
+	case REPL_FRAME_ZEROES:
+		INIT_WORK(&apply->work, apply_zero);
+		queue_work(repl_wq, &apply->work);
+		return;
+	case REPL_FRAME_WRITE:
+		volume_count(v, REPL_C_APPLIED_WRITES, 1);
+		volume_count(v, REPL_C_APPLIED_BYTES, apply->frame.length);
+		break;
+	}
+	apply->bio.bi_end_io = apply_bio_done;
+	submit_bio_noacct(&apply->bio);
+}
+
+int apply_init(void)
+{
+	int err = bioset_init(&apply_bios, 64, offsetof(struct apply, bio), BIOSET_NEED_BVECS);
+
+	if (err)
+		return err;
+	apply_pages = mempool_create_page_pool(2 * APPLY_PAGES, 0);
+	if (apply_pages)
+		return 0;
+	bioset_exit(&apply_bios);
+	return -ENOMEM;
+}
+
+void apply_exit(void)
+{
+	mempool_destroy(apply_pages);
+	bioset_exit(&apply_bios);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Something that arrived over a link and is being done here.  It knows its link
+ * until its answer is sent; link->applying counts it so long.
+ */
+#ifndef REPL_APPLY_H
+#define REPL_APPLY_H
+
+#include <linux/bio.h>
+#include "frame.h"
+#include "link.h"
+
+struct apply {
+	struct list_head entry;		/* link->answers */
+	struct link *link;
+	struct frame frame;
+	u8 status;			/* enum repl_frame_status */
+	union {
+		struct work_struct work;		/* ZEROES */
+		struct repl_frame_generation generation;
+	};
+	struct bio bio;			/* last: bios follow */
+};
+
+struct apply *apply_alloc(struct link *link, const struct frame *frame);
+void apply_submit(struct apply *apply);
+void apply_answer(struct apply *apply, u8 status);
+void apply_free(struct apply *apply);
+
+int apply_init(void);
+void apply_exit(void);
+
+#endif /* REPL_APPLY_H */

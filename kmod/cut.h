@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef REPL_CUT_H
+#define REPL_CUT_H
+
+#include "volume.h"
+
+int cut_create(struct volume *v, u8 index, u32 flags, struct why *why);
+u64 cut_blocks(const struct cut *cut);
+
+#endif /* REPL_CUT_H */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A link: one adopted socket over which live writes and their answers go, in
+ * either direction, between the same two kernel instances until it dies.
+ *
+ * Locks: link->lock, inside volume->io_lock.  Interrupts off.
+ *
+ * Life: link_create() -> link_publish() makes it a slot's ->link -> link_kill(),
+ * from any context and any number of times, makes it ->closing -> link_teardown()
+ * on repl_wq stops both threads, sets the bits, ends the legs, and frees.
+ * Who may still use a link: its two threads and its tick, until the teardown has
+ * stopped them; an apply that came over it, counted in ->applying, for which the
+ * teardown waits; and whoever finds it through a slot, under io_lock.
+ */
+#ifndef REPL_LINK_H
+#define REPL_LINK_H
+
+#include <linux/bio.h>
+#include <linux/net.h>
+#include <linux/sched.h>
+#include "frame.h"
+#include "map.h"
+#include "volume.h"
+
+enum link_sizes {
+	LINK_TAG_BITS		= 12,
+	LINK_TAGS		= REPL_MAX_OUTSTANDING,
+	LINK_TRIES		= 8,	/* of a payload that arrives damaged */
+	LINK_RECEIVE_BYTES	= 16 << 20,	/* payload received, not yet on disk */
+	LINK_FLUSH_SECONDS	= 5,	/* longest an answered write stays unflushed */
+};
+
+static_assert(LINK_TAGS == 1 << LINK_TAG_BITS);
+
+enum leg_state { LEG_QUEUED, LEG_SENDING, LEG_SENT };
+
+/*
+ * A frame of this side that wants an answer.  Its owner keeps it, and the pages
+ * of ->bio, until ->done: which is called once, without locks, when nothing of
+ * the link looks at it any more.
+ */
+struct leg {
+	struct list_head entry;		/* link->lock: on ->queue, else on ->sent */
+	void *owner;
+	void (*done)(struct leg *leg, bool lost);
+	u64 offset;			/* bytes */
+	u32 length;			/* bytes */
+	u16 flags;			/* enum repl_frame_flags */
+	u8 type;			/* enum repl_frame_type */
+	struct bio *bio;		/* payload; NULL: ->data, or none */
+	struct bvec_iter iter;
+	const void *data;		/* payload of a GENERATION */
+
+	/* Under link->lock. */
+	enum leg_state state;
+	bool answered;			/* while LEG_SENDING: the sender will end it */
+	bool flushes;			/* a flush whose success empties the older set */
+	u8 tries;
+	u32 tag;
+	unsigned long sent_at;		/* jiffies */
+};
+
+struct link {
+	struct volume *volume;		/* a reference */
+	struct slot *slot;
+	struct socket *sock;
+	u64 cookie;
+	bool tls;
+	bool crc;
+	bool follow;			/* adopted with REPL_LINK_FOLLOW */
+	unsigned int timeout_ms, stuck_ms;
+	struct task_struct *sender, *receiver;
+	wait_queue_head_t wait;		/* the sender: something to send, or dead */
+
+	spinlock_t lock;		/* protects everything down to ->stopped */
+	struct list_head queue;		/* legs to send */
+	struct list_head sent;		/* legs that wait for an answer, oldest first */
+	struct leg **by_tag;		/* LINK_TAGS */
+	u16 *free_tags;			/* a stack of ->free indices into ->by_tag */
+	unsigned int free;
+	u32 tag_turn;			/* upper bits of the next tag: old answers do not match */
+	struct list_head answers;	/* applies that are done */
+	struct map unflushed[2];	/* regions answered but not flushed */
+	u8 filling;			/* which of the two takes new ones */
+	bool flushing;			/* the other waits for a flush's answer */
+	u64 in_flight_bytes;
+	u64 sent_bytes;
+	unsigned int applying;		/* applies that still know this link */
+	unsigned int applying_bytes;	/* their payload */
+	bool stopped;			/* the threads are gone: nobody sends answers */
+
+	bool dead;			/* volume->io_lock; read anywhere */
+	bool polite;			/* ended on purpose: tell the peer */
+	bool others_marked;		/* receiver only: bits set for all other slots */
+	bool beat;			/* set by the tick, cleared by the sender */
+	u64 received_bytes;		/* receiver only */
+	unsigned long heard_at;		/* jiffies: the receiver writes, the tick reads */
+	unsigned long spoke_at;		/* jiffies: the sender writes, the tick reads */
+	unsigned long flushed_at;	/* jiffies: tick only */
+	wait_queue_head_t applied;
+	struct delayed_work tick;
+	struct work_struct teardown;
+	struct leg own_flush;		/* the tick's; busy while own_flush.owner is set */
+	struct repl_frame rx_frame;
+	struct page *tx_page;		/* headers: TLS wants pages */
+	struct bio_vec *tx_vec;		/* BIO_MAX_VECS + 1 */
+};
+
+int link_create(struct volume *v, u8 slot, int fd, u64 cookie, u32 flags, u32 timeout_ms,
+		u32 stuck_ms, struct link **out, struct why *why);
+void link_destroy(struct link *link);
+int link_publish(struct link *link, struct why *why);
+int link_start(struct link *link, struct why *why);
+void link_abandon(struct link *link);
+__printf(2, 3) void link_kill(struct link *link, const char *fmt, ...);
+void link_kill_locked(struct link *link, const char *reason);
+void link_close(struct volume *v, struct slot *slot, const char *reason);
+
+void link_queue(struct link *link, struct leg *leg);
+void link_answered(struct link *link, u32 tag, u8 status);
+
+int link_sender(void *link);
+int link_receiver(void *link);
+
+#endif /* REPL_LINK_H */

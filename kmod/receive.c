@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The receiver of a link: one thread that reads frames, checks them, and hands
+ * them on.  It believes nothing: what does not fit ends the link, in words.
+ */
+#include <linux/crc32c.h>
+#include <linux/kthread.h>
+#include <linux/sched/mm.h>
+#include <net/sock.h>
+#include "apply.h"
+#include "link.h"
+#include "netlink.h"
+#include "slot.h"
+
+/* Progress inside a large payload is life too: so much is awaited at a time. */
+#define RECEIVE_STEP (64 << 10)
+
+static bool receive_failed(struct link *link, int n)
+{
+	if (READ_ONCE(link->dead))
+		return false;
+	if (n == 0)
+		link_kill(link, "the connection was closed by the peer");
+	else
+		link_kill(link, "receiving failed, error %d", n);
+	return false;
+}
+
+static bool receive_iter(struct link *link, struct msghdr *msg)
+{
+	while (msg_data_left(msg)) {
+		int n = sock_recvmsg(link->sock, msg, MSG_WAITALL | MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return receive_failed(link, n);
+		WRITE_ONCE(link->heard_at, jiffies);
+	}
+	return true;
+}
+
+static bool receive_bytes(struct link *link, void *to, size_t bytes)
+{
+	struct kvec vec = { .iov_base = to, .iov_len = bytes };
+	struct msghdr msg = {};
+
+	iov_iter_kvec(&msg.msg_iter, ITER_DEST, &vec, 1, bytes);
+	return receive_iter(link, &msg);
+}
+
+static bool receive_pages(struct link *link, struct bio *bio)
+{
+	unsigned int i = 0;
+
+	while (i < bio->bi_vcnt) {
+		struct msghdr msg = {};
+		unsigned int bytes = 0, n = 0;
+
+		while (i + n < bio->bi_vcnt && bytes < RECEIVE_STEP)
+			bytes += bio->bi_io_vec[i + n++].bv_len;
+		iov_iter_bvec(&msg.msg_iter, ITER_DEST, &bio->bi_io_vec[i], n, bytes);
+		if (!receive_iter(link, &msg))
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+static u32 pages_crc(struct bio *bio)
+{
+	u32 crc = ~0u;
+	unsigned int i;
+
+	for (i = 0; i < bio->bi_vcnt; i++)
+		crc = crc32c(crc, page_address(bio->bi_io_vec[i].bv_page),
+			     bio->bi_io_vec[i].bv_len);
+	return ~crc;
+}
+
+/*
+ * The first change that comes over a link: from now on this copy and those of
+ * third nodes may differ, by what only the sender knows.
+ */
+static void mark_others(struct link *link)
+{
+	if (link->others_marked)
+		return;
+	link->others_marked = true;
+	slot_mark_others(link->volume, link->slot);
+}
+
+static bool receive_request(struct link *link, const struct frame *frame)
+{
+	struct apply *apply;
+
+	if (READ_ONCE(link->volume->primary) && frame->type != REPL_FRAME_FLUSH) {
+		link_kill(link, "the peer has sent a write, but this node is primary");
+		return false;
+	}
+	if (frame->type != REPL_FRAME_FLUSH)
+		mark_others(link);
+	apply = apply_alloc(link, frame);
+	if (!apply)
+		return false;
+	if ((frame->type == REPL_FRAME_GENERATION &&
+	     !receive_bytes(link, &apply->generation, sizeof(apply->generation))) ||
+	    (frame->type == REPL_FRAME_WRITE && !receive_pages(link, &apply->bio))) {
+		apply_free(apply);
+		return false;
+	}
+	if (frame->type == REPL_FRAME_WRITE)
+		link->received_bytes += frame->length;
+	if ((frame->flags & REPL_FF_CRC) && pages_crc(&apply->bio) != frame->payload_crc)
+		apply_answer(apply, REPL_STATUS_RESEND);
+	else
+		apply_submit(apply);
+	return true;
+}
+
+/* One frame; false: the link is to end. */
+static bool receiver_step(struct link *link)
+{
+	const struct frame_limits limits = {
+		.size = link->volume->size,
+		.lbs = 1u << link->volume->lbs_shift,
+		.cookie = link->cookie,
+	};
+	struct frame frame;
+	const char *wrong;
+
+	if (!receive_bytes(link, &link->rx_frame, sizeof(link->rx_frame)))
+		return false;
+	wrong = frame_unpack(&frame, &link->rx_frame, &limits);
+	if (wrong) {
+		link_kill(link, "the peer sent %s", wrong);
+		return false;
+	}
+	switch (frame.type) {
+	case REPL_FRAME_BEAT:
+		return true;
+	case REPL_FRAME_ANSWER:
+		link_answered(link, frame.tag, frame.status);
+		return !READ_ONCE(link->dead);
+	case REPL_FRAME_CLOSE:
+		link_kill(link, "the peer has closed the link");
+		return false;
+	default:
+		return receive_request(link, &frame);
+	}
+}
+
+/**
+ * link_receiver() - thread function
+ * @data: the link
+ *
+ * After the link's death it touches nothing and waits to be stopped.
+ */
+int link_receiver(void *data)
+{
+	struct link *link = data;
+	unsigned int noreclaim = memalloc_noreclaim_save();
+
+	while (!kthread_should_stop() && receiver_step(link))
+		;
+	memalloc_noreclaim_restore(noreclaim);
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+	return 0;
+}

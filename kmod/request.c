@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a write:
+ *
+ *   submit	  The gate is shut, or a write in flight overlaps and must not be
+ *		  overtaken on the way to a peer: parked as a bio, and request_resume()
+ *		  tries again.  Nothing is waited for inside submit_bio.
+ *   sample	  Under io_lock, once: for every slot exactly one of a leg on its live
+ *		  link, or its bits.  From here to "done" a bit or a leg stands for
+ *		  the write, whatever happens to links meanwhile.
+ *   local	  The clone goes to the backing device.
+ *   done	  Local and all legs have ended.  A leg that was lost with its link
+ *		  has set its bits by then (link_teardown()); the write is held until
+ *		  the gate opens, that is until the new generation is durable.
+ *   end	  The upper bio completes.
+ *
+ * Who holds a request: its ->pending counts the local write and each leg.  Who
+ * drops the last one owns it, and no lock is needed to look at it then.  A leg
+ * reads the pages of the upper bio, which therefore must not end before
+ * the link has let go of the leg: that is what leg->done means.
+ *
+ * Overlaps are looked for only while a link is live: without one no order
+ * between copies can be hurt, and a link is adopted only when no write is in
+ * flight.
+ */
+#include <linux/blkdev.h>
+#include <linux/interval_tree_generic.h>
+#include <linux/module.h>
+#include "gate.h"
+#include "netlink.h"
+#include "request.h"
+#include "slot.h"
+
+#define START(req) ((req)->start)
+#define LAST(req) ((req)->last)
+
+/* Of its functions range_iter_next() is not needed here. */
+INTERVAL_TREE_DEFINE(struct request, node, sector_t, subtree_last, START, LAST,
+		     static __maybe_unused, range)
+
+static struct bio_set request_bios;
+
+static bool is_flush(const struct bio *bio)
+{
+	return !bio_sectors(bio);
+}
+
+static bool is_zero(const struct bio *bio)
+{
+	return bio_op(bio) == REQ_OP_DISCARD || bio_op(bio) == REQ_OP_WRITE_ZEROES;
+}
+
+static void request_end(struct request *req)
+{
+	struct bio *upper = req->upper;
+
+	upper->bi_status = req->status;
+	bio_put(&req->clone);
+	bio_endio(upper);
+}
+
+/* All legs and the local write have ended: nobody else knows @req, but the range tree. */
+static void request_done(struct request *req)
+{
+	struct volume *v = req->volume;
+	unsigned long flags;
+	bool held;
+
+	spin_lock_irqsave(&v->io_lock, flags);
+	if (req->tracked) {
+		range_remove(req, &v->writes_by_range);
+		if (v->overlap_waits) {
+			v->overlap_waits = false;
+			queue_work(repl_wq, &v->resume);
+		}
+	}
+	held = req->lost && (v->gate & REPL_GATE_PEER_LOST) && !v->failing;
+	if (held)
+		list_add_tail(&req->entry, &v->held);
+	else if (!--v->in_flight)
+		wake_up_all(&v->quiet);
+	if (req->lost && v->failing)
+		req->status = BLK_STS_IOERR;
+	spin_unlock_irqrestore(&v->io_lock, flags);
+	if (!held)
+		request_end(req);
+}
+
+static void request_put(struct request *req)
+{
+	if (atomic_dec_and_test(&req->pending))
+		request_done(req);
+}
+
+static void request_leg_done(struct leg *leg, bool lost)
+{
+	struct request *req = leg->owner;
+
+	/* Only ever set, and read after the last put: no lock. */
+	if (lost)
+		req->lost = true;
+	request_put(req);
+}
+
+/* The backing device has failed a write: the copies may differ there. */
+static void request_broken(struct request *req)
+{
+	struct volume *v = req->volume;
+
+	volume_count(v, REPL_C_ERRORS, 1);
+	slot_mark_local_error(v, (u64)req->start << SECTOR_SHIFT,
+			      (u64)(req->last - req->start + 1) << SECTOR_SHIFT);
+}
+
+/* Any context, interrupts included. */
+static void request_local_done(struct request *req, blk_status_t status)
+{
+	struct volume *v = req->volume;
+	unsigned long flags;
+
+	req->status = status;
+	if (!is_flush(req->upper)) {
+		if (unlikely(status))
+			request_broken(req);
+		spin_lock_irqsave(&v->io_lock, flags);
+		list_del(&req->entry);
+		if (!list_empty(&v->drains))
+			drain_check(v);
+		spin_unlock_irqrestore(&v->io_lock, flags);
+	}
+	request_put(req);
+}
+
+static void request_clone_done(struct bio *clone)
+{
+	request_local_done(container_of(clone, struct request, clone), clone->bi_status);
+}
+
+static void request_zero(struct work_struct *work)
+{
+	struct request *req = container_of(work, struct request, zero);
+	int err = backing_zero(&req->volume->data, (u64)req->start << SECTOR_SHIFT,
+			       (u64)(req->last - req->start + 1) << SECTOR_SHIFT,
+			       bio_op(req->upper) == REQ_OP_DISCARD ||
+			       !(req->upper->bi_opf & REQ_NOUNMAP));
+
+	if (!err && (req->upper->bi_opf & REQ_FUA))
+		err = blkdev_issue_flush(req->volume->data.bdev);
+	request_local_done(req, errno_to_blk_status(err));
+}
+
+static void request_leg_fill(struct request *req, struct leg *leg)
+{
+	const struct bio *bio = req->upper;
+
+	leg->owner = req;
+	leg->done = request_leg_done;
+	leg->offset = (u64)req->start << SECTOR_SHIFT;
+	leg->length = bio->bi_iter.bi_size;
+	leg->flags = (bio->bi_opf & REQ_FUA ? REPL_FF_FUA : 0);
+	leg->bio = NULL;
+	if (is_flush(bio)) {
+		leg->type = REPL_FRAME_FLUSH;
+		leg->offset = 0;
+		leg->flags = 0;
+	} else if (is_zero(bio)) {
+		leg->type = REPL_FRAME_ZEROES;
+		if (bio_op(bio) == REQ_OP_DISCARD || !(bio->bi_opf & REQ_NOUNMAP))
+			leg->flags |= REPL_FF_UNMAP;
+	} else {
+		leg->type = REPL_FRAME_WRITE;
+		leg->flags |= (bio->bi_opf & REQ_PREFLUSH ? REPL_FF_PREFLUSH : 0) |
+			      (bio->bi_opf & REQ_SYNC ? REPL_FF_SYNC : 0);
+		leg->bio = req->upper;
+		leg->iter = bio->bi_iter;
+	}
+}
+
+/* Exactly one of leg and bits for every slot, and the write's place in the order. */
+static void request_sample(struct volume *v, struct request *req)
+{
+	u64 offset = (u64)req->start << SECTOR_SHIFT;
+	bool flush = is_flush(req->upper);
+	unsigned int i;
+
+	lockdep_assert_held(&v->io_lock);
+	v->in_flight++;
+	if (!flush) {
+		req->sample = ++v->sampled;
+		list_add_tail(&req->entry, &v->writes);
+		if (v->live) {
+			range_insert(req, &v->writes_by_range);
+			req->tracked = true;
+		}
+	}
+	for (i = 0; i < v->slots; i++) {
+		struct slot *slot = &v->slot[i];
+
+		if (slot->link) {
+			struct leg *leg = &req->leg[req->legs++];
+
+			request_leg_fill(req, leg);
+			atomic_inc(&req->pending);
+			link_queue(slot->link, leg);
+		} else if (slot->kind && !flush) {
+			slot_mark(v, slot, offset, req->upper->bi_iter.bi_size);
+		}
+	}
+}
+
+enum passage { GO, PARK, FAIL };
+
+static enum passage request_try(struct volume *v, struct request *req)
+{
+	lockdep_assert_held(&v->io_lock);
+	if (unlikely(!v->primary || v->failing))
+		return FAIL;
+	if (unlikely(v->gate))
+		return PARK;
+	if (v->live && !is_flush(req->upper) &&
+	    range_iter_first(&v->writes_by_range, req->start, req->last)) {
+		v->overlap_waits = true;
+		return PARK;
+	}
+	request_sample(v, req);
+	return GO;
+}
+
+static void request_local(struct request *req)
+{
+	struct bio *clone = &req->clone;
+
+	if (is_zero(req->upper)) {
+		INIT_WORK(&req->zero, request_zero);
+		queue_work(repl_wq, &req->zero);
+		return;
+	}
+	clone->bi_end_io = request_clone_done;
+	/* A local "would block" or polling would look like a dead disk. */
+	clone->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
+	submit_bio_noacct(clone);
+}
+
+static struct request *request_alloc(struct volume *v, struct bio *bio)
+{
+	gfp_t gfp = bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT | __GFP_NOWARN : GFP_NOIO;
+	struct bio *clone = bio_alloc_clone(v->data.bdev, bio, gfp, &request_bios);
+	struct request *req;
+
+	if (!clone)
+		return NULL;
+	req = container_of(clone, struct request, clone);
+	req->volume = v;
+	req->upper = bio;
+	req->start = bio->bi_iter.bi_sector;
+	req->last = req->start + max(bio_sectors(bio), 1u) - 1;
+	atomic_set(&req->pending, 1);
+	req->tracked = false;
+	req->lost = false;
+	req->status = BLK_STS_OK;
+	req->legs = 0;
+	return req;
+}
+
+static void request_count(struct volume *v, const struct bio *bio)
+{
+	if (is_zero(bio)) {
+		volume_count(v, REPL_C_ZEROES, 1);
+	} else if (!is_flush(bio)) {
+		volume_count(v, REPL_C_WRITES, 1);
+		volume_count(v, REPL_C_WRITE_BYTES, bio->bi_iter.bi_size);
+	}
+	if (op_is_flush(bio->bi_opf))
+		volume_count(v, REPL_C_FLUSHES, 1);
+}
+
+/*
+ * Try once.  Return: false when it must wait and is the caller's to park; else
+ * it is under way, or has failed.
+ */
+static bool request_start(struct volume *v, struct bio *bio)
+{
+	struct request *req = request_alloc(v, bio);
+	enum passage passage;
+	unsigned long flags;
+
+	if (!req) {
+		bio_wouldblock_error(bio);
+		return true;
+	}
+	spin_lock_irqsave(&v->io_lock, flags);
+	passage = request_try(v, req);
+	spin_unlock_irqrestore(&v->io_lock, flags);
+	if (passage == GO) {
+		request_count(v, bio);
+		request_local(req);
+		return true;
+	}
+	bio_put(&req->clone);
+	if (passage == FAIL)
+		bio_io_error(bio);
+	return passage == FAIL;
+}
+
+static void request_park(struct volume *v, struct bio *bio)
+{
+	unsigned long flags;
+	bool now;
+
+	if (bio->bi_opf & REQ_NOWAIT) {
+		bio_wouldblock_error(bio);
+		return;
+	}
+	spin_lock_irqsave(&v->io_lock, flags);
+	volume_count(v, v->gate ? REPL_C_GATE_WAITS : REPL_C_OVERLAPS, 1);
+	bio_list_add(&v->parked, bio);
+	/* What it waits for may have ended since request_try() looked. */
+	now = !v->gate && !v->overlap_waits;
+	spin_unlock_irqrestore(&v->io_lock, flags);
+	if (now)
+		queue_work(repl_wq, &v->resume);
+}
+
+/**
+ * request_submit() - take a write from the block layer
+ * @v: the volume
+ * @bio: a write, flush, discard or write-zeroes, within the disk's limits
+ *
+ * Context: ->submit_bio; waits for nothing but memory.
+ */
+void request_submit(struct volume *v, struct bio *bio)
+{
+	if (!request_start(v, bio))
+		request_park(v, bio);
+}
+
+/**
+ * request_resume() - let parked writes go on, in order, as far as they can
+ * @work: volume->resume
+ */
+void request_resume(struct work_struct *work)
+{
+	struct volume *v = container_of(work, struct volume, resume);
+	struct bio_list again = BIO_EMPTY_LIST;
+	struct bio_list list;
+	struct bio *bio;
+
+	spin_lock_irq(&v->io_lock);
+	list = v->parked;
+	bio_list_init(&v->parked);
+	v->overlap_waits = false;
+	spin_unlock_irq(&v->io_lock);
+
+	while ((bio = bio_list_pop(&list)))
+		if (!request_start(v, bio))
+			bio_list_add(&again, bio);
+	if (bio_list_empty(&again))
+		return;
+
+	spin_lock_irq(&v->io_lock);
+	bio_list_merge_head(&v->parked, &again);
+	if (!v->gate && !v->overlap_waits)
+		queue_work(repl_wq, &v->resume);
+	spin_unlock_irq(&v->io_lock);
+}
+
+/**
+ * request_release_held() - complete what waited for the new generation
+ * @v: the volume; the gate's peer-lost reason is gone, or it is failing
+ *
+ * Context: process; io_lock not held.
+ */
+void request_release_held(struct volume *v)
+{
+	struct request *req, *next;
+	LIST_HEAD(list);
+	bool failing;
+
+	spin_lock_irq(&v->io_lock);
+	failing = v->failing;
+	list_splice_init(&v->held, &list);
+	list_for_each_entry(req, &list, entry)
+		if (!--v->in_flight)
+			wake_up_all(&v->quiet);
+	spin_unlock_irq(&v->io_lock);
+
+	list_for_each_entry_safe(req, next, &list, entry) {
+		if (failing)
+			req->status = BLK_STS_IOERR;
+		request_end(req);
+	}
+}
+
+/**
+ * request_fail_parked() - end all parked writes with an error
+ * @v: the volume; it is failing, or no longer primary
+ *
+ * Context: process; io_lock not held.
+ */
+void request_fail_parked(struct volume *v)
+{
+	struct bio_list list;
+	struct bio *bio;
+
+	spin_lock_irq(&v->io_lock);
+	list = v->parked;
+	bio_list_init(&v->parked);
+	spin_unlock_irq(&v->io_lock);
+	while ((bio = bio_list_pop(&list)))
+		bio_io_error(bio);
+}
+
+int request_init(void)
+{
+	return bioset_init(&request_bios, 256, offsetof(struct request, clone), 0);
+}
+
+void request_exit(void)
+{
+	bioset_exit(&request_bios);
+}

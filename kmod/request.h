@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One write of the application (or flush, discard, write-zeroes), from
+ * submit_bio to its completion.  See request.c for its life.
+ */
+#ifndef REPL_REQUEST_H
+#define REPL_REQUEST_H
+
+#include <linux/bio.h>
+#include "link.h"
+#include "volume.h"
+
+struct request {
+	struct volume *volume;	/* the disk keeps it as long as a request lives */
+	struct bio *upper;
+	struct rb_node node;		/* volume->writes_by_range while ->tracked */
+	sector_t start, last, subtree_last;
+	struct list_head entry;		/* volume->writes until local is done; ->held at last */
+	u64 sample;			/* its number, in the order of volume->writes */
+	atomic_t pending;		/* the local write and the legs */
+	bool tracked;
+	bool lost;			/* a leg ended with its link */
+	blk_status_t status;		/* of the local write; written before its pending drops */
+	u8 legs;
+	struct leg leg[REPL_LINKS_MAX];
+	struct work_struct zero;	/* discard and write-zeroes */
+	struct bio clone;		/* last: bios follow */
+};
+
+void request_submit(struct volume *v, struct bio *bio);
+void request_resume(struct work_struct *work);
+void request_release_held(struct volume *v);
+void request_fail_parked(struct volume *v);
+
+int request_init(void);
+void request_exit(void);
+
+#endif /* REPL_REQUEST_H */

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The sender of a link: one thread that puts answers, legs and beats on the
+ * socket, in this order of preference.  Nothing else writes to the socket.
+ *
+ * A peer may answer a leg before the send call has returned, rightly or not.
+ * While a leg is LEG_SENDING its end is therefore left to the sender, so that its
+ * pages are never read after ->done.
+ */
+#include <linux/crc32c.h>
+#include <linux/kthread.h>
+#include <linux/sched/mm.h>
+#include <net/sock.h>
+#include "apply.h"
+#include "link.h"
+#include "netlink.h"
+
+/* The tx page holds as many headers as are sent in one go. */
+#define HEADERS_PER_PAGE (PAGE_SIZE / sizeof(struct repl_frame))
+
+/* All of @msg, however often the socket is full; false when the link is to end. */
+static bool send_all(struct link *link, struct msghdr *msg)
+{
+	while (msg_data_left(msg)) {
+		int n = sock_sendmsg(link->sock, msg);
+
+		if (n > 0) {
+			WRITE_ONCE(link->spoke_at, jiffies);
+			continue;
+		}
+		if (READ_ONCE(link->dead))
+			return false;
+		if (n != -EAGAIN) {
+			link_kill(link, "sending failed, error %d", n);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The first @bytes of the tx page. */
+static bool send_headers(struct link *link, unsigned int bytes, int flags)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
+
+	bvec_set_page(&link->tx_vec[0], link->tx_page, bytes, 0);
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, link->tx_vec, 1, bytes);
+	return send_all(link, &msg);
+}
+
+/* Header and payload in one call: encryption copies, and makes full records of it. */
+static bool send_gathered(struct link *link, const struct leg *leg)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct bio_vec *vec = link->tx_vec;
+	struct bvec_iter iter = leg->iter;
+	unsigned int n = 1;
+
+	bvec_set_page(&vec[0], link->tx_page, sizeof(struct repl_frame), 0);
+	while (iter.bi_size && n <= BIO_MAX_VECS) {
+		vec[n] = mp_bvec_iter_bvec(leg->bio->bi_io_vec, iter);
+		bio_advance_iter(leg->bio, &iter, vec[n].bv_len);
+		n++;
+	}
+	if (WARN_ON_ONCE(iter.bi_size)) {
+		link_kill(link, "a write has more segments than the disk declares");
+		return false;
+	}
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, vec, n,
+		      sizeof(struct repl_frame) + leg->iter.bi_size);
+	return send_all(link, &msg);
+}
+
+/* One page by reference: it stays as it is until the write completes (link_stop()). */
+static bool send_page(struct link *link, const struct bio_vec *bv, int flags)
+{
+	unsigned int done = 0;
+
+	while (done < bv->bv_len) {
+		int n = compat_send_page(link->sock, bv->bv_page, bv->bv_offset + done,
+					 bv->bv_len - done, flags | MSG_NOSIGNAL);
+
+		if (n > 0) {
+			done += n;
+			WRITE_ONCE(link->spoke_at, jiffies);
+			continue;
+		}
+		if (READ_ONCE(link->dead))
+			return false;
+		if (n != -EAGAIN) {
+			link_kill(link, "sending failed, error %d", n);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A page of the slab has no reference of its own to give: it is copied. */
+static bool send_copy(struct link *link, const struct bio_vec *bv, int flags)
+{
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
+
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, 1, bv->bv_len);
+	return send_all(link, &msg);
+}
+
+static bool send_pages(struct link *link, const struct leg *leg)
+{
+	struct bvec_iter iter;
+	struct bio_vec bv;
+	bool ok;
+
+	__bio_for_each_segment(bv, leg->bio, iter, leg->iter) {
+		int more = iter.bi_size > bv.bv_len ? MSG_MORE : 0;
+
+		ok = sendpage_ok(bv.bv_page) ? send_page(link, &bv, more) :
+					       send_copy(link, &bv, more);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static u32 payload_crc(const struct leg *leg)
+{
+	struct bvec_iter iter;
+	struct bio_vec bv;
+	u32 crc = ~0u;
+
+	__bio_for_each_segment(bv, leg->bio, iter, leg->iter) {
+		void *at = bvec_kmap_local(&bv);
+
+		crc = crc32c(crc, at, bv.bv_len);
+		kunmap_local(at);
+	}
+	return ~crc;
+}
+
+static bool send_leg(struct link *link, const struct leg *leg)
+{
+	struct repl_frame *wire = page_address(link->tx_page);
+	struct frame frame = {
+		.type = leg->type,
+		.flags = leg->flags,
+		.cookie = link->cookie,
+		.tag = leg->tag,
+		.length = leg->length,
+		.offset = leg->offset,
+	};
+
+	if (leg->bio && link->crc) {
+		frame.flags |= REPL_FF_CRC;
+		frame.payload_crc = payload_crc(leg);
+	}
+	frame_pack(wire, &frame);
+	if (leg->data) {
+		memcpy(wire + 1, leg->data, leg->length);
+		return send_headers(link, sizeof(*wire) + leg->length, 0);
+	}
+	if (!leg->bio)
+		return send_headers(link, sizeof(*wire), 0);
+	if (link->tls)
+		return send_gathered(link, leg);
+	return send_headers(link, sizeof(*wire), MSG_MORE) && send_pages(link, leg);
+}
+
+/* ---------------------------------------------------------------- legs -- */
+
+static void leg_release_tag(struct link *link, struct leg *leg)
+{
+	u16 index = leg->tag & (LINK_TAGS - 1);
+
+	link->by_tag[index] = NULL;
+	link->free_tags[link->free++] = index;
+}
+
+/* Its success is known: what it says about stable media is remembered here. */
+static void leg_settle(struct link *link, struct leg *leg)
+{
+	u8 shift = link->volume->region_shift;
+
+	lockdep_assert_held(&link->lock);
+	list_del(&leg->entry);
+	leg_release_tag(link, leg);
+	link->in_flight_bytes -= leg->length;
+	if (leg->flushes) {
+		map_clear_all(&link->unflushed[!link->filling]);
+		link->flushing = false;
+	} else if ((leg->type == REPL_FRAME_WRITE || leg->type == REPL_FRAME_ZEROES) &&
+		   !(leg->flags & REPL_FF_FUA)) {
+		u64 first = leg->offset >> shift;
+		u64 last = (leg->offset + leg->length - 1) >> shift;
+
+		map_set(&link->unflushed[link->filling], first, last - first + 1);
+	}
+}
+
+/* The next leg to send, with a tag and LEG_SENDING; NULL: none, or no tag. */
+static struct leg *leg_take(struct link *link)
+{
+	struct leg *leg;
+	u16 index;
+
+	lockdep_assert_held(&link->lock);
+	leg = list_first_entry_or_null(&link->queue, struct leg, entry);
+	if (!leg || !link->free)
+		return NULL;
+	index = link->free_tags[--link->free];
+	leg->tag = (link->tag_turn++ << LINK_TAG_BITS) | index;
+	link->by_tag[index] = leg;
+	leg->state = LEG_SENDING;
+	leg->sent_at = jiffies;
+	list_move_tail(&leg->entry, &link->sent);
+	/*
+	 * A flush covers what was answered before it is sent.  Only one set can wait
+	 * for an answer; a flush that finds it taken leaves the sets alone.
+	 */
+	if (leg->type == REPL_FRAME_FLUSH && !link->flushing) {
+		link->filling = !link->filling;
+		link->flushing = true;
+		leg->flushes = true;
+	}
+	return leg;
+}
+
+static void leg_sent(struct link *link, struct leg *leg)
+{
+	unsigned long flags;
+	bool ended;
+
+	spin_lock_irqsave(&link->lock, flags);
+	link->sent_bytes += leg->bio ? leg->length : 0;
+	ended = leg->answered;
+	if (ended)
+		leg_settle(link, leg);
+	else
+		leg->state = LEG_SENT;
+	spin_unlock_irqrestore(&link->lock, flags);
+	if (ended)
+		leg->done(leg, false);
+}
+
+/**
+ * link_queue() - send a frame that wants an answer
+ * @link: alive
+ * @leg: filled in by its owner, from ->owner to ->data
+ *
+ * Context: any; volume->io_lock held, under which @link is alive.
+ */
+void link_queue(struct link *link, struct leg *leg)
+{
+	lockdep_assert_held(&link->volume->io_lock);
+	leg->state = LEG_QUEUED;
+	leg->answered = false;
+	leg->flushes = false;
+	leg->tries = 0;
+	spin_lock(&link->lock);
+	list_add_tail(&leg->entry, &link->queue);
+	link->in_flight_bytes += leg->length;
+	spin_unlock(&link->lock);
+	wake_up(&link->wait);
+}
+
+/* The payload arrived damaged: once more, from the pages as they are now. */
+static bool leg_again(struct link *link, struct leg *leg)
+{
+	lockdep_assert_held(&link->lock);
+	if (leg->state != LEG_SENT || ++leg->tries > LINK_TRIES)
+		return false;
+	leg_release_tag(link, leg);
+	leg->state = LEG_QUEUED;
+	list_move(&leg->entry, &link->queue);
+	volume_count(link->volume, REPL_C_RESENDS, 1);
+	wake_up(&link->wait);
+	return true;
+}
+
+static const char *status_words(u8 status)
+{
+	switch (status) {
+	case REPL_STATUS_IO:
+		return "the peer's backing device has failed a write";
+	case REPL_STATUS_NOSPACE:
+		return "the peer's backing device is full";
+	case REPL_STATUS_RESEND:
+		return "a payload arrived damaged again and again";
+	default:
+		return "the peer has refused a request in its role";
+	}
+}
+
+/**
+ * link_answered() - the peer has answered a request
+ * @link: the receiver's
+ * @tag: of the request
+ * @status: enum repl_frame_status
+ *
+ * A failure ends the link, and the leg with it: the teardown sets its bits.
+ *
+ * Context: the receiver.
+ */
+void link_answered(struct link *link, u32 tag, u8 status)
+{
+	struct leg *leg, *ended = NULL;
+	bool bad = false;
+
+	spin_lock_irq(&link->lock);
+	leg = link->by_tag[tag & (LINK_TAGS - 1)];
+	if (!leg || leg->tag != tag || leg->answered) {
+		bad = true;
+	} else if (status == REPL_STATUS_RESEND) {
+		if (!leg_again(link, leg))
+			bad = true;
+	} else if (status != REPL_STATUS_OK) {
+		bad = true;
+	} else if (leg->state == LEG_SENDING) {
+		leg->answered = true;
+	} else {
+		leg_settle(link, leg);
+		ended = leg;
+	}
+	spin_unlock_irq(&link->lock);
+	if (ended)
+		ended->done(ended, false);
+	if (bad && status == REPL_STATUS_OK)
+		link_kill(link, "the peer has answered a request that was not made");
+	else if (bad)
+		link_kill(link, "%s", status_words(status));
+}
+
+/* -------------------------------------------------------------- thread -- */
+
+static bool send_answers(struct link *link, struct list_head *answers)
+{
+	struct repl_frame *wire = page_address(link->tx_page);
+	struct apply *apply, *next;
+	unsigned int n = 0;
+
+	list_for_each_entry_safe(apply, next, answers, entry) {
+		struct frame frame = {
+			.type = REPL_FRAME_ANSWER,
+			.status = apply->status,
+			.cookie = link->cookie,
+			.tag = apply->frame.tag,
+		};
+
+		list_del(&apply->entry);
+		frame_pack(&wire[n++], &frame);
+		apply_free(apply);
+	}
+	return send_headers(link, n * sizeof(*wire), 0);
+}
+
+static bool send_simple(struct link *link, u8 type)
+{
+	struct frame frame = { .type = type, .cookie = link->cookie };
+
+	frame_pack(page_address(link->tx_page), &frame);
+	return send_headers(link, sizeof(struct repl_frame), 0);
+}
+
+static bool sender_idle(struct link *link)
+{
+	unsigned long flags;
+	bool idle;
+
+	spin_lock_irqsave(&link->lock, flags);
+	idle = list_empty(&link->answers) && !READ_ONCE(link->beat) &&
+	       (list_empty(&link->queue) || !link->free);
+	spin_unlock_irqrestore(&link->lock, flags);
+	return idle;
+}
+
+/* One thing to send; false: the link is to end. */
+static bool sender_step(struct link *link)
+{
+	struct leg *leg = NULL;
+	LIST_HEAD(answers);
+	unsigned int n = 0;
+
+	spin_lock_irq(&link->lock);
+	while (!list_empty(&link->answers) && n++ < HEADERS_PER_PAGE)
+		list_move_tail(link->answers.next, &answers);
+	if (!n)
+		leg = leg_take(link);
+	spin_unlock_irq(&link->lock);
+	if (n)
+		return send_answers(link, &answers);
+	if (leg) {
+		if (!send_leg(link, leg))
+			return false;
+		leg_sent(link, leg);
+		return true;
+	}
+	if (READ_ONCE(link->beat)) {
+		WRITE_ONCE(link->beat, false);
+		return send_simple(link, REPL_FRAME_BEAT);
+	}
+	return true;
+}
+
+/**
+ * link_sender() - thread function
+ * @data: the link
+ *
+ * After the link's death it touches nothing and waits to be stopped.
+ */
+int link_sender(void *data)
+{
+	struct link *link = data;
+	unsigned int noreclaim = memalloc_noreclaim_save();
+	bool ok = true;
+
+	while (ok && !kthread_should_stop()) {
+		wait_event_interruptible(link->wait, kthread_should_stop() ||
+					 READ_ONCE(link->dead) || !sender_idle(link));
+		if (READ_ONCE(link->dead))
+			break;
+		ok = sender_step(link);
+	}
+	if (ok && READ_ONCE(link->polite))
+		send_simple(link, REPL_FRAME_CLOSE);
+	memalloc_noreclaim_restore(noreclaim);
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+	return 0;
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The upper half is the data path's, under io_lock; the lower half is control's. */
+#include <linux/slab.h>
+#include "cut.h"
+#include "gate.h"
+#include "link.h"
+#include "meta.h"
+#include "netlink.h"
+#include "slot.h"
+
+/**
+ * slot_mark() - a range has changed, or may have
+ * @v: the volume, io_lock held
+ * @slot: without a link
+ * @offset: bytes
+ * @length: bytes, not 0
+ */
+void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length)
+{
+	u64 first = offset >> REPL_BLOCK_SHIFT;
+	u64 last = (offset + length - 1) >> REPL_BLOCK_SHIFT;
+
+	lockdep_assert_held(&v->io_lock);
+	WARN_ON_ONCE(slot->link);
+	map_set(&slot->map, first, last - first + 1);
+}
+
+/**
+ * slot_mark_others() - this copy changes by the hand of one peer
+ * @v: the volume; control has made its superblock say that the maps on disk do not count
+ * @except: the peer's slot
+ *
+ * What a third node has of it, only the sender knows: a link to a third node ends,
+ * and all its blocks are dirty.
+ *
+ * Context: a receiver.
+ */
+void slot_mark_others(struct volume *v, struct slot *except)
+{
+	unsigned int i;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < v->slots; i++) {
+		struct slot *slot = &v->slot[i];
+
+		if (slot == except || !slot->kind)
+			continue;
+		if (slot->link)
+			link_kill_locked(slot->link, "another node writes to this copy now");
+		map_set_all(&slot->map);
+	}
+	spin_unlock_irq(&v->io_lock);
+}
+
+/**
+ * slot_mark_local_error() - the backing device has failed a write that peers may have
+ * @v: the volume
+ * @offset: bytes
+ * @length: bytes
+ *
+ * The copies may differ there: whoever was live is behind now.
+ *
+ * Context: any; no lock held.
+ */
+void slot_mark_local_error(struct volume *v, u64 offset, u64 length)
+{
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&v->io_lock, flags);
+	v->broken = true;
+	for (i = 0; i < v->slots; i++) {
+		struct slot *slot = &v->slot[i];
+
+		if (slot->link)
+			link_kill_locked(slot->link, "the backing device here has failed a write");
+		if (slot->kind)
+			slot_mark(v, slot, offset, length);
+	}
+	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+/**
+ * slot_dirty() - how many blocks its consumer does not have
+ * @slot: under volume->io_lock
+ *
+ * Return: blocks; one that is dirty in the map and in a cut counts twice.
+ */
+u64 slot_dirty(const struct slot *slot)
+{
+	return slot->map.set + (slot->cut ? cut_blocks(slot->cut) : 0);
+}
+
+/**
+ * slot_not_joinable() - why a link cannot be adopted now
+ * @v: the volume, io_lock held
+ * @slot: the peer's
+ * @why: filled in
+ *
+ * Return: true when it cannot.
+ */
+bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
+{
+	lockdep_assert_held(&v->io_lock);
+	if (slot->kind != REPL_SLOT_PEER)
+		return why_set(why, -ENOENT, "%s: slot %u is no peer's", v->name, slot->index);
+	if (slot->link || slot->closing)
+		return why_set(why, -EBUSY, "%s: slot %u has a link, or its last one is not done",
+			       v->name, slot->index);
+	if (slot->cut || !map_empty(&slot->map))
+		return why_set(why, -EBUSY, "%s: slot %u is %llu blocks behind: catch up first",
+			       v->name, slot->index, slot_dirty(slot));
+	if (v->live >= REPL_LINKS_MAX)
+		return why_set(why, -EUSERS, "%s: %u links are live already, no more are possible",
+			       v->name, v->live);
+	if (v->failing)
+		return why_set(why, -EIO, "%s: its I/O is failing: demote it first", v->name);
+	if (v->primary && (!(v->gate & REPL_GATE_JOIN) || !list_empty(&v->writes)))
+		return why_set(why, -EAGAIN,
+			       "%s: writes go on: freeze it for the join, and wait for the ticket",
+			       v->name);
+	return false;
+}
+
+/* ------------------------------------------------------------- control -- */
+
+static unsigned int peer_slots(const struct repl_super *s)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < s->slots; i++)
+		n += s->slot[i].kind == REPL_SLOT_PEER;
+	return n;
+}
+
+static bool slot_busy(struct volume *v, struct slot *slot)
+{
+	bool busy;
+
+	spin_lock_irq(&v->io_lock);
+	busy = slot->link || slot->closing || slot->cut;
+	spin_unlock_irq(&v->io_lock);
+	return busy;
+}
+
+static int slot_release(struct volume *v, struct slot *slot, struct why *why)
+{
+	struct map map;
+	int err;
+
+	memset(&meta_edit(v)->slot[slot->index], 0, sizeof(struct repl_super_slot));
+	err = meta_commit(v, why);
+	if (err)
+		return err;
+	spin_lock_irq(&v->io_lock);
+	slot->kind = REPL_SLOT_FREE;
+	map = slot->map;
+	memset(&slot->map, 0, sizeof(slot->map));
+	spin_unlock_irq(&v->io_lock);
+	map_free(&map);
+	return 0;
+}
+
+/* Its consumer is another one now: nothing it had counts. */
+static int slot_assign(struct volume *v, struct slot *slot, const struct op *op, struct why *why)
+{
+	struct repl_super_slot *record = &meta_edit(v)->slot[slot->index];
+	struct map map = {};
+	int err;
+
+	if (!slot->kind) {
+		err = map_init(&map, v->size >> REPL_BLOCK_SHIFT);
+		if (err)
+			return why_set(why, err, "%s: no memory for the map of slot %u", v->name,
+				       slot->index);
+	}
+	memset(record, 0, sizeof(*record));
+	record->kind = op->u.slot.kind;
+	record->flags = cpu_to_le32(REPL_SS_FULL);
+	memcpy(record->key, op->u.slot.key, sizeof(record->key));
+	if (op->u.slot.has_copy)
+		record->copy_id = op->u.slot.copy;
+	err = meta_commit(v, why);
+	if (err) {
+		map_free(&map);
+		return err;
+	}
+	spin_lock_irq(&v->io_lock);
+	if (map.page)
+		slot->map = map;
+	map_set_all(&slot->map);
+	slot->kind = op->u.slot.kind;
+	spin_unlock_irq(&v->io_lock);
+	return 0;
+}
+
+static bool key_in_other_slot(struct volume *v, const struct op *op)
+{
+	unsigned int i;
+
+	for (i = 0; i < v->slots; i++)
+		if (i != op->u.slot.slot && v->super.slot[i].kind == op->u.slot.kind &&
+		    !memcmp(v->super.slot[i].key, op->u.slot.key, REPL_KEY_BYTES))
+			return true;
+	return false;
+}
+
+/**
+ * slot_set() - REPL_CMD_SLOT_SET
+ * @op: control
+ * @why: filled in on error
+ */
+int slot_set(struct op *op, struct why *why)
+{
+	struct volume *v = op->volume;
+	struct slot *slot = &v->slot[op->u.slot.slot];
+	const struct repl_super_slot *record = &v->super.slot[op->u.slot.slot];
+	bool same = record->kind == op->u.slot.kind &&
+		    !memcmp(record->key, op->u.slot.key, REPL_KEY_BYTES);
+	bool same_copy = !op->u.slot.has_copy || id_equal(&record->copy_id, &op->u.slot.copy);
+
+	if (op->u.slot.kind == REPL_SLOT_FREE && record->kind == REPL_SLOT_FREE)
+		return 0;
+	if (same && same_copy)
+		return 0;
+	if (slot_busy(v, slot))
+		return why_set(why, -EBUSY, "%s: slot %u has a link or a cut: end it first", v->name,
+			       slot->index);
+	if (op->u.slot.kind == REPL_SLOT_FREE)
+		return slot_release(v, slot, why);
+	if (key_in_other_slot(v, op))
+		return why_set(why, -EEXIST, "%s: that peer has another slot already", v->name);
+	return slot_assign(v, slot, op, why);
+}
+
+/* The maps in memory will say more than those on disk: those must not count then. */
+static int clear_clean(struct volume *v, struct why *why)
+{
+	if (!(le32_to_cpu(v->super.flags) & REPL_SB_CLEAN))
+		return 0;
+	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
+	return meta_commit(v, why);
+}
+
+/**
+ * slot_mark_extents() - REPL_CMD_MARK
+ * @op: control
+ * @why: filled in on error
+ */
+int slot_mark_extents(struct op *op, struct why *why)
+{
+	struct volume *v = op->volume;
+	unsigned int i, n;
+	int err = clear_clean(v, why);
+
+	if (err)
+		return err;
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < v->slots; i++)
+		if ((op->u.mark.mask & (1u << i)) && v->slot[i].link)
+			err = why_set(why, -EBUSY, "%s: slot %u is live, its map must be empty",
+				      v->name, i);
+	for (i = 0; !err && i < v->slots; i++)
+		for (n = 0; (op->u.mark.mask & (1u << i)) && v->slot[i].kind &&
+			    n < op->u.mark.count; n++)
+			map_set(&v->slot[i].map, op->u.mark.extents[n].block,
+				op->u.mark.extents[n].count);
+	spin_unlock_irq(&v->io_lock);
+	return err;
+}
+
+/**
+ * slot_follow() - REPL_CMD_FOLLOW
+ * @op: control
+ * @why: filled in on error
+ */
+int slot_follow(struct op *op, struct why *why)
+{
+	struct volume *v = op->volume;
+	struct repl_super *s;
+	unsigned int i;
+
+	if (v->primary)
+		return why_set(why, -EBUSY, "%s is primary here: demote it first", v->name);
+	if (v->super.slot[op->u.slot.slot].kind != REPL_SLOT_PEER)
+		return why_set(why, -ENOENT, "%s: slot %u is no peer's", v->name, op->u.slot.slot);
+	if (v->live)
+		return why_set(why, -EBUSY, "%s has a live link: end it first", v->name);
+	s = meta_edit(v);
+	s->uuid = op->u.slot.copy;
+	s->flags |= cpu_to_le32(REPL_SB_IDENTITY);
+	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
+	for (i = 0; i < s->slots; i++)
+		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_LIVE);
+	return meta_commit(v, why);
+}
+
+static void record_join(struct volume *v, const struct op *op)
+{
+	struct repl_super *s = meta_edit(v);
+	struct repl_super_slot *record = &s->slot[op->u.link.slot];
+
+	if (op->u.link.flags & REPL_LINK_FOLLOW) {
+		s->generation = op->u.link.generation;
+		s->epoch = cpu_to_le64(op->u.link.epoch);
+		memcpy(s->history, op->u.link.history, sizeof(s->history));
+		s->flags |= cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_IDENTITY);
+		s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
+	}
+	s->flags &= ~cpu_to_le32(REPL_SB_UNPROVEN);
+	/* The first write that arrives marks all other slots: slot_mark_others(). */
+	if (peer_slots(s) > 1)
+		s->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
+	record->flags |= cpu_to_le32(REPL_SS_LIVE);
+	record->flags &= ~cpu_to_le32(REPL_SS_FULL);
+	record->generation = s->generation;
+	record->epoch = s->epoch;
+}
+
+static bool join_refused(struct volume *v, const struct op *op, struct why *why)
+{
+	bool refused;
+
+	spin_lock_irq(&v->io_lock);
+	refused = slot_not_joinable(v, &v->slot[op->u.link.slot], why);
+	spin_unlock_irq(&v->io_lock);
+	if (refused)
+		return true;
+	if ((op->u.link.flags & REPL_LINK_FOLLOW) && v->primary)
+		return why_set(why, -EBUSY, "%s is primary here and cannot follow", v->name);
+	return false;
+}
+
+/**
+ * slot_join() - REPL_CMD_LINK_ADD: the slot becomes live
+ * @op: control
+ * @why: filled in on error
+ *
+ * Durable first, then live.  A freeze that has reached its deadline meanwhile
+ * is noticed by link_publish(), and the record taken back: then writes have gone on
+ * without the peer, and it has not been told that it is live.
+ */
+int slot_join(struct op *op, struct why *why)
+{
+	struct volume *v = op->volume;
+	struct link *link = op->u.link.link;
+	int err;
+
+	if (join_refused(v, op, why))
+		return -EBUSY;
+	record_join(v, op);
+	err = meta_commit(v, why);
+	if (err)
+		return err;
+	err = link_start(link, why);
+	if (err)
+		goto forget;
+	err = link_publish(link, why);
+	if (err)
+		goto stop;
+	op->u.link.link = NULL;
+	if (v->primary && (v->gate & REPL_GATE_PEER_LOST)) {
+		v->resume_granted = true;
+		queue_work(v->ops, &v->lost);
+	}
+	netlink_event(v, REPL_EVENT_LINK_UP, op->u.link.slot, "the link is live");
+	return 0;
+
+stop:
+	link_abandon(link);
+forget:
+	meta_edit(v)->slot[op->u.link.slot].flags &= ~cpu_to_le32(REPL_SS_LIVE);
+	meta_commit(v, why);
+	return err;
+}
+
+/**
+ * slot_join_drop() - the link of a join that did not happen
+ * @op: run, or never run
+ */
+void slot_join_drop(struct op *op)
+{
+	if (op->u.link.link)
+		link_destroy(op->u.link.link);
+}
+
+/**
+ * slot_leave() - REPL_CMD_LINK_DEL
+ * @op: control
+ * @why: never filled in
+ */
+int slot_leave(struct op *op, struct why *why)
+{
+	link_close(op->volume, &op->volume->slot[op->u.slot.slot], "the link was closed here");
+	return 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A volume: one replicated block device and all that belongs to it.
+ *
+ * Two kinds of context touch a volume, and two rules follow:
+ *
+ * 1. The data path (submit_bio, bio completions, the threads of links) takes
+ *    volume->io_lock, for short and with interrupts off, and never waits for I/O.
+ *
+ * 2. Control (attach, roles, slots, links, superblock) runs as struct op on
+ *    volume->ops, an ordered workqueue: one at a time.  What only control
+ *    changes therefore needs no lock against other control; what others read
+ *    is changed under the lock named at the member.
+ *
+ * Lock order: disk->open_mutex, volume->super_lock, volume->io_lock, link->lock.
+ *
+ * Lifetime: the table holds a reference from attach to detach; each op, link, cut
+ * and the gendisk hold one.  The last put frees, on repl_wq.  The table also holds the
+ * module; files and the disk hold it by their ->owner.  Nothing dereferences ->disk,
+ * ->data or ->meta after volume_detach() has waited for the last write.
+ */
+#ifndef REPL_VOLUME_H
+#define REPL_VOLUME_H
+
+#include <linux/bio.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rbtree.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <net/net_namespace.h>
+#include <repl/format.h>
+#include <uapi/linux/repl.h>
+#include "backing.h"
+#include "map.h"
+#include "ticket.h"
+
+struct cut;
+struct link;
+struct peer_call;
+
+enum volume_sizes {
+	VOLUME_GATES	= 5,	/* bits of enum repl_gate */
+};
+
+/* One consumer of the volume's changes.  Guarded by volume->io_lock. */
+struct slot {
+	u8 index;
+	u8 kind;		/* enum repl_slot_kind; not free: writes count for it */
+	struct map map;		/* dirty blocks; empty while ->link is set */
+	struct cut *cut;	/* holds the blocks of the open cut, which are dirty too */
+	struct link *link;	/* set: live, every write goes over it */
+	struct link *closing;	/* dead, but I/O that came over it is not done */
+	u64 since;		/* ktime_get_ns() of the last change of ->link */
+	char reason[REPL_TEXT_BYTES];	/* why the last link ended */
+};
+
+/* Ends one freeze at its deadline. */
+struct gate_timer {
+	struct delayed_work work;
+	struct volume *volume;
+	u32 reason;
+};
+
+/* Somebody who waits until all writes sampled so far are on the backing device. */
+struct drain {
+	struct list_head entry;		/* volume->drains; empty: drained */
+	u64 upto;			/* the last sample that counts */
+	void (*done)(struct drain *drain);	/* under io_lock */
+};
+
+struct volume_stats {
+	u64 c[__REPL_C_MAX];
+};
+
+struct volume {
+	struct kref ref;
+	u32 minor;
+	char name[REPL_NAME_MAX];
+	struct net *net;
+	netns_tracker net_tracker;
+	bool up;			/* volumes_lock: attach is done */
+	bool leaving;			/* volumes_lock: detach has begun */
+
+	/* Fixed from attach to detach. */
+	struct gendisk *disk;
+	struct backing data;
+	struct backing meta;		/* external metadata; ->bdev NULL: on ->data */
+	u64 meta_offset;		/* bytes */
+	u64 size;			/* bytes */
+	u8 slots;
+	u8 lbs_shift;
+	u8 region_shift;
+	struct volume_stats __percpu *stats;
+	struct workqueue_struct *ops;	/* control, one at a time */
+
+	spinlock_t io_lock;	/* protects everything down to ->held */
+	bool primary;		/* writes are accepted */
+	bool promoting;		/* will be, if nothing fails: a peer's writes are not */
+	bool resume_granted;	/* go on without the lost peer although the policy is to freeze */
+	bool open_ok;		/* the disk may be opened; also under disk->open_mutex */
+	bool failing;		/* I/O fails: forced demotion, or metadata are broken */
+	bool zombie;		/* openers of a forcibly ended term may remain */
+	bool broken;		/* the backing device has failed a write */
+	u8 on_peer_loss;
+	u8 live;		/* slots with a link */
+	u32 gate;		/* enum repl_gate; not 0: writes wait */
+	u64 gate_since;		/* ktime_get_ns() */
+	u64 losses;		/* links lost so far while primary */
+	u64 sampled;		/* writes so far */
+	unsigned int in_flight;	/* writes sampled, not yet completed upward */
+	struct slot slot[REPL_SLOTS_MAX];
+	struct rb_root_cached writes_by_range;	/* in flight, while ->live */
+	struct list_head writes;	/* not yet on the backing device, oldest first */
+	struct list_head drains;
+	struct bio_list parked;		/* wait for the gate, or for an overlap */
+	bool overlap_waits;		/* something on ->parked waits for a write to end */
+	struct list_head held;		/* done, but for the gate to open */
+
+	wait_queue_head_t quiet;	/* ->in_flight is 0, a link is gone */
+	struct work_struct resume;	/* parked writes go on */
+	struct work_struct free;	/* after the last put */
+	struct gate_timer deadline[VOLUME_GATES];
+
+	struct mutex super_lock;	/* for a copy or a change of ->super, not across I/O */
+	struct repl_super super;	/* as it is on disk */
+
+	/* Control's own. */
+	struct repl_super *next;	/* being edited: meta_edit(), meta_commit() */
+	struct page *meta_page;		/* for metadata I/O */
+	struct peer_call *calls;	/* REPL_LINKS_MAX; role.c */
+	struct work_struct lost;	/* a link was lost while primary */
+};
+
+/* A step of control. */
+struct op {
+	struct work_struct work;
+	struct volume *volume;		/* a reference */
+	struct ticket *ticket;		/* NULL: nobody asks */
+	int (*run)(struct op *op, struct why *why);
+	void (*drop)(struct op *op);	/* frees what ->u holds; NULL: nothing */
+	struct why why;
+	union {
+		struct {
+			dev_t data, meta;
+			bool has_meta, has_end, ran;
+			u64 meta_end;
+			u8 key[REPL_KEY_BYTES];
+		} attach;
+		struct {
+			u8 role;
+			u32 flags;
+		} role;
+		struct {
+			u8 slot, kind;
+			bool has_copy;
+			u8 key[REPL_KEY_BYTES];
+			struct repl_id copy;
+		} slot;
+		struct {
+			u32 mask;
+			unsigned int count;
+			struct repl_extent *extents;
+		} mark;
+		struct {
+			u8 slot;
+			u32 flags;
+			u64 epoch;
+			struct repl_id generation;
+			struct repl_id history[REPL_HISTORY];
+			struct link *link;
+		} link;
+		struct apply *apply;
+		u32 gate;
+	} u;
+};
+
+extern struct workqueue_struct *repl_wq;	/* data path work; reclaim-safe */
+
+struct volume *volume_get_minor(struct net *net, u32 minor);
+struct volume *volume_next(struct net *net, u32 *minor);
+void volume_get(struct volume *v);
+void volume_put(struct volume *v);
+
+struct op *op_create(struct volume *v, int (*run)(struct op *op, struct why *why), gfp_t gfp);
+void op_queue(struct op *op);
+void op_discard(struct op *op);
+
+int volume_create(struct net *net, u32 minor, const char *name, u8 on_peer_loss,
+		  struct volume **out, struct why *why);
+void volume_forget(struct volume *v);
+int volume_attach(struct op *op, struct why *why);
+void volume_attach_drop(struct op *op);
+int volume_detach(struct op *op, struct why *why);
+
+int volume_init(void);
+void volume_exit(void);
+
+static inline void volume_count(struct volume *v, enum repl_counter what, u64 by)
+{
+	this_cpu_add(v->stats->c[what], by);
+}
+
+static inline struct backing *volume_meta(struct volume *v)
+{
+	return v->meta.bdev ? &v->meta : &v->data;
+}
+
+#endif /* REPL_VOLUME_H */
