@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -59,6 +60,13 @@ static bool valid_port(const char *port)
 	       atoi(port) > 0 && atoi(port) < 65536;
 }
 
+static bool is_ipv6(const char *text)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET6, text, &address) == 1;
+}
+
 int config_parse_address(const char *text, struct config_address *a)
 {
 	const char *colon = strrchr(text, ':');
@@ -81,7 +89,9 @@ int config_parse_address(const char *text, struct config_address *a)
 		port = colon + 1;
 		length = colon - text;
 	}
-	/* Two colons outside of brackets are a bare IPv6 address. */
+	/* Several colons outside of brackets: nothing but a bare IPv6 address has them. */
+	if (!*text || (host == text && memchr(host, ':', length) && !is_ipv6(text)))
+		return -EINVAL;
 	if (length >= sizeof(a->host) || !valid_port(port))
 		return -EINVAL;
 	if (memchr(host, ' ', length) || memchr(host, '[', length) || memchr(host, '/', length))
