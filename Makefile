@@ -71,6 +71,7 @@ bench: ## the deterministic benchmark
 -include userspace/userspace.mk
 -include mkfs/mkfs.mk
 -include tests/unit/unit.mk
+-include tests/vm/prog/prog.mk
 -include tests/bench/bench.mk
 -include tests/demo/demo.mk
 
@@ -97,7 +98,7 @@ check-vm: ## VM tests on both kernels (TESTS="tests/vm/t/010-x.t ..." for some)
 TESTS ?= $(wildcard tests/vm/t/*.t)
 HOST_TESTS ?= $(wildcard tests/vm/meta/*.t tests/vm/multi/*.t)
 
-check-vm-%: module-% tools
+check-vm-%: module-% tools vm-programs
 	@echo "VM tests on kernel $*"
 	@$(if $(TESTS),prove -j$(JOBS) -e 'tests/vm/run --kernel $*' $(TESTS))
 	@$(if $(HOST_TESTS),REPL_VM_KERNEL=$* prove -j1 -e bash $(HOST_TESTS))

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * knode - drive the kernel module by hand, without an agent: one netlink command a call.
+ *
+ *	knode attach MINOR NAME DEVICE [freeze]
+ *	knode detach|primary|secondary MINOR [force|peer-dead|alone]
+ *	knode slot MINOR SLOT N		peer number N: a key of N bytes of value N
+ *	knode mark MINOR MASK BLOCK COUNT
+ *	knode cut MINOR SLOT commit|abort|list
+ *	knode settle MINOR SLOT		drop the slot's dirty blocks: the copies are equal
+ *	knode join MINOR SLOT PEER_MINOR PEER_SLOT [crc]
+ *		a TCP connection over loopback, adopted at both ends; the first leads
+ *	knode leave MINOR SLOT
+ *	knode freeze MINOR MS, knode thaw MINOR, knode resume MINOR
+ *	knode get MINOR			key=value lines
+ *
+ * The process is nowhere in the data path: what it adopted outlives it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kernel.h"
+
+enum { WAIT_MS = 60000 };
+
+static struct kernel *kernel;
+static struct err err;
+
+static int fail(int rc, const char *what)
+{
+	fprintf(stderr, "knode: %s: %s (%s)\n", what, err.text[0] ? err.text : "no words",
+		strerror(-rc));
+	return 1;
+}
+
+static int ticket(int fd, const char *what)
+{
+	int rc = kernel_ticket_wait(fd, WAIT_MS, &err);
+
+	return rc ? fail(rc, what) : 0;
+}
+
+static uint32_t flags_of(const char *word)
+{
+	if (!word)
+		return 0;
+	if (!strcmp(word, "force"))
+		return REPL_F_FORCE;
+	if (!strcmp(word, "peer-dead"))
+		return REPL_F_PEER_DEAD;
+	return !strcmp(word, "alone") ? REPL_F_ALONE : 0;
+}
+
+static void key_of(unsigned int n, uint8_t key[REPL_KEY_BYTES])
+{
+	memset(key, (int)n, REPL_KEY_BYTES);
+}
+
+static int do_attach(uint32_t minor, char **arg)
+{
+	struct kernel_attach a = { .minor = minor, .name = arg[0], .meta_fd = -1 };
+	uint8_t key[REPL_KEY_BYTES];
+	int rc;
+
+	key_of(minor + 100, key);
+	a.key = key;
+	a.on_peer_loss = arg[2] ? REPL_LOSS_FREEZE : REPL_LOSS_CONTINUE;
+	a.data_fd = open(arg[1], O_RDWR | O_CLOEXEC);
+	if (a.data_fd < 0)
+		return fail(-errno, arg[1]);
+	rc = ticket(kernel_attach(kernel, &a, &err), "attach");
+	close(a.data_fd);
+	return rc;
+}
+
+static int do_slot(uint32_t minor, char **arg)
+{
+	uint8_t key[REPL_KEY_BYTES];
+
+	key_of((unsigned int)atoi(arg[1]), key);
+	return ticket(kernel_slot_set(kernel, minor, (uint8_t)atoi(arg[0]), REPL_SLOT_PEER, key,
+				      NULL, &err), "slot");
+}
+
+static int do_cut(uint32_t minor, uint8_t slot, const char *how)
+{
+	int fd = kernel_cut(kernel, minor, slot, REPL_CUT_UNFROZEN, &err);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct repl_extent extent;
+
+	if (fd < 0)
+		return fail(fd, "cut");
+	if (poll(&p, 1, WAIT_MS) != 1)
+		return fail(-ETIMEDOUT, "the cut is not drained");
+	while (read(fd, &extent, sizeof(extent)) == sizeof(extent))
+		if (!strcmp(how, "list"))
+			printf("%llu %llu\n", (unsigned long long)extent.block,
+			       (unsigned long long)extent.count);
+	if (!strcmp(how, "commit") && ioctl(fd, REPL_CUT_IOC_COMMIT))
+		return fail(-errno, "commit");
+	close(fd);
+	return 0;
+}
+
+static int tcp_pair(int fd[2])
+{
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd[0] = socket(AF_INET, SOCK_STREAM, 0);
+	if (listener < 0 || fd[0] < 0 || bind(listener, (struct sockaddr *)&at, len) ||
+	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&at, &len) ||
+	    connect(fd[0], (struct sockaddr *)&at, len))
+		return -errno;
+	fd[1] = accept(listener, NULL, NULL);
+	close(listener);
+	return fd[1] < 0 ? -errno : 0;
+}
+
+static int do_join(uint32_t minor, char **arg)
+{
+	struct kernel_link lead = { .minor = minor, .slot = (uint8_t)atoi(arg[0]), .cookie = 77 };
+	struct kernel_link follow = { .minor = (uint32_t)atoi(arg[1]),
+				      .slot = (uint8_t)atoi(arg[2]), .cookie = 77 };
+	struct kernel_volume v;
+	int fd[2] = { -1, -1 }, rc;
+
+	lead.flags = arg[3] ? REPL_LINK_CRC : 0;
+	follow.flags = lead.flags | REPL_LINK_FOLLOW;
+	rc = kernel_get_minor(kernel, minor, &v, &err);
+	if (!rc)
+		rc = tcp_pair(fd);
+	if (rc)
+		return fail(rc, "join");
+	follow.generation = v.generation;
+	memcpy(follow.history, v.history, sizeof(follow.history));
+	lead.sock_fd = fd[0];
+	follow.sock_fd = fd[1];
+	if (v.role == REPL_ROLE_PRIMARY &&
+	    ticket(kernel_freeze(kernel, minor, REPL_GATE_JOIN, 10000, &err), "freeze"))
+		return 1;
+	rc = ticket(kernel_link_add(kernel, &lead, &err), "leader's link") ||
+	     ticket(kernel_link_add(kernel, &follow, &err), "follower's link");
+	if (v.role == REPL_ROLE_PRIMARY && kernel_thaw(kernel, minor, REPL_GATE_JOIN, &err))
+		return fail(-EIO, "thaw");
+	return rc;
+}
+
+static void print_id(const char *name, const struct repl_id *id)
+{
+	unsigned int i;
+
+	printf("%s=", name);
+	for (i = 0; i < sizeof(id->b); i++)
+		printf("%02x", id->b[i]);
+	printf("\n");
+}
+
+static int do_get(uint32_t minor)
+{
+	struct kernel_volume v;
+	unsigned int i;
+	int rc = kernel_get_minor(kernel, minor, &v, &err);
+
+	if (rc)
+		return fail(rc, "get");
+	printf("name=%s\nrole=%u\nsize=%" PRIu64 "\nsb_flags=%u\ngate=%u\nopeners=%u\nflags=%u\n",
+	       v.name, v.role, v.size, v.sb_flags, v.gate, v.openers, v.flags);
+	print_id("generation", &v.generation);
+	printf("generations=%" PRIu64 "\noverlaps=%" PRIu64 "\ngate_waits=%" PRIu64 "\n",
+	       v.counter[REPL_C_GENERATIONS], v.counter[REPL_C_OVERLAPS],
+	       v.counter[REPL_C_GATE_WAITS]);
+	printf("writes=%" PRIu64 "\nflushes=%" PRIu64 "\napplied=%" PRIu64 "\nresends=%" PRIu64 "\n",
+	       v.counter[REPL_C_WRITES], v.counter[REPL_C_FLUSHES],
+	       v.counter[REPL_C_APPLIED_WRITES], v.counter[REPL_C_RESENDS]);
+	for (i = 0; i < v.slot_count; i++) {
+		const struct kernel_slot *s = &v.slot[i];
+
+		printf("slot%u.link=%u\nslot%u.dirty=%" PRIu64 "\nslot%u.unflushed=%" PRIu64
+		       "\nslot%u.in_flight=%" PRIu64 "\nslot%u.reason=%s\n", s->index, s->link,
+		       s->index, s->dirty_blocks, s->index, s->unflushed_bytes, s->index,
+		       s->in_flight_bytes, s->index, s->reason);
+	}
+	return 0;
+}
+
+static int simple(const char *cmd, uint32_t minor, char **arg)
+{
+	struct repl_extent extent;
+	int rc;
+
+	if (!strcmp(cmd, "detach"))
+		return ticket(kernel_detach(kernel, minor, flags_of(arg[0]), &err), cmd);
+	if (!strcmp(cmd, "primary"))
+		return ticket(kernel_role(kernel, minor, REPL_ROLE_PRIMARY, flags_of(arg[0]), &err),
+			      cmd);
+	if (!strcmp(cmd, "secondary"))
+		return ticket(kernel_role(kernel, minor, REPL_ROLE_SECONDARY, flags_of(arg[0]),
+					  &err), cmd);
+	if (!strcmp(cmd, "leave"))
+		return ticket(kernel_link_del(kernel, minor, (uint8_t)atoi(arg[0]), &err), cmd);
+	if (!strcmp(cmd, "freeze"))
+		return ticket(kernel_freeze(kernel, minor, REPL_GATE_ADMIN,
+					    (uint32_t)atoi(arg[0]), &err), cmd);
+	if (!strcmp(cmd, "mark")) {
+		extent.block = strtoull(arg[1], NULL, 0);
+		extent.count = strtoull(arg[2], NULL, 0);
+		return ticket(kernel_mark(kernel, minor, (uint32_t)strtoul(arg[0], NULL, 0),
+					  &extent, 1, &err), cmd);
+	}
+	rc = kernel_thaw(kernel, minor, !strcmp(cmd, "resume") ? REPL_GATE_PEER_LOST :
+			 REPL_GATE_ADMIN, &err);
+	return rc ? fail(rc, cmd) : 0;
+}
+
+static const struct {
+	const char *name;
+	int args;	/* after the minor, at least */
+} commands[] = {
+	{ "attach", 2 }, { "detach", 0 }, { "primary", 0 }, { "secondary", 0 }, { "slot", 2 },
+	{ "mark", 3 }, { "cut", 2 }, { "settle", 1 }, { "join", 3 }, { "leave", 1 },
+	{ "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "get", 0 },
+};
+
+int main(int argc, char **argv)
+{
+	uint32_t minor;
+	size_t i;
+	int rc;
+
+	for (i = 0; argc > 2 && i < sizeof(commands) / sizeof(*commands); i++)
+		if (!strcmp(argv[1], commands[i].name) && argc - 3 >= commands[i].args)
+			break;
+	if (argc < 3 || i == sizeof(commands) / sizeof(*commands)) {
+		fprintf(stderr, "usage: see the head of tests/vm/prog/knode.c\n");
+		return 2;
+	}
+	minor = (uint32_t)atoi(argv[2]);
+	rc = kernel_open(&kernel, &err);
+	if (rc)
+		return fail(rc, "netlink");
+	if (!strcmp(argv[1], "attach"))
+		return do_attach(minor, argv + 3);
+	if (!strcmp(argv[1], "slot"))
+		return do_slot(minor, argv + 3);
+	if (!strcmp(argv[1], "cut"))
+		return do_cut(minor, (uint8_t)atoi(argv[3]), argv[4]);
+	if (!strcmp(argv[1], "settle"))
+		return do_cut(minor, (uint8_t)atoi(argv[3]), "commit");
+	if (!strcmp(argv[1], "join"))
+		return do_join(minor, argv + 3);
+	if (!strcmp(argv[1], "get"))
+		return do_get(minor);
+	return simple(argv[1], minor, argv + 3);
+}
