@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "explain.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "units.h"
+
+enum { EXPLAIN_GATE_MS = 5000 };	/* a join or a snapshot may hold writes for a moment */
+
+static void find(struct view_volume *vol, enum view_health health, const char *next,
+		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static void find(struct view_volume *vol, enum view_health health, const char *next,
+		 const char *fmt, ...)
+{
+	struct view_finding *f;
+	va_list args;
+
+	if (health > vol->health)
+		vol->health = health;
+	if (vol->finding_count == VIEW_FINDINGS_MAX)
+		return;
+	f = &vol->finding[vol->finding_count++];
+	f->health = health;
+	va_start(args, fmt);
+	vsnprintf(f->reason, sizeof(f->reason), fmt, args);
+	va_end(args);
+	snprintf(f->next, sizeof(f->next), "%s", next);
+}
+
+/* Words that carry the volume's name, or a peer's. */
+static const char *words(char *text, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static const char *words(char *text, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, VIEW_WORDS_MAX, fmt, args);
+	va_end(args);
+	return text;
+}
+
+char *explain_gate(uint32_t gate, char *text, size_t size)
+{
+	static const struct {
+		uint32_t bit;
+		const char *word;
+	} reasons[] = {
+		{ REPL_GATE_JOIN, "join" },
+		{ REPL_GATE_PEER_LOST, "peer-lost" },
+		{ REPL_GATE_ADMIN, "administrator" },
+		{ REPL_GATE_SNAPSHOT, "snapshot" },
+		{ REPL_GATE_ROLE, "role" },
+	};
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		if ((gate & reasons[i].bit) && used < size)
+			used += snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+					 reasons[i].word);
+	}
+	return text;
+}
+
+uint64_t explain_behind(const struct view_peer *p)
+{
+	return p->slot ? p->slot->dirty_blocks << REPL_BLOCK_SHIFT : 0;
+}
+
+static bool any_live(const struct view_volume *vol)
+{
+	for (size_t i = 0; i < vol->peer_count; i++) {
+		if (vol->peer[i].state == VIEW_LIVE)
+			return true;
+	}
+	return false;
+}
+
+/* -- findings: explain_volume() calls for the gravest first ---------------- */
+
+static void explain_absent(const struct view *v, struct view_volume *vol)
+{
+	char next[VIEW_WORDS_MAX];
+
+	if (!v->module)
+		find(vol, VIEW_DOWN, words(next, "modprobe repl, then: repl-ctl up %s", vol->name),
+		     "%s", v->module_problem);
+	else if (v->agent == VIEW_AGENT_DEAD)
+		find(vol, VIEW_DOWN, words(next, "systemctl start repl-agent, then: repl-ctl up %s",
+					   vol->name), "is not up, and no agent runs");
+	else
+		find(vol, VIEW_DOWN, words(next, "repl-ctl up %s", vol->name), "is not up on this node");
+}
+
+static void explain_gates(struct view_volume *vol)
+{
+	const struct kernel_volume *k = vol->kernel;
+	char next[VIEW_WORDS_MAX], age[UNITS_TEXT_MAX], gate[64];
+
+	units_format_duration(k->gate_age_ms, age);
+	if (k->gate & REPL_GATE_PEER_LOST)
+		find(vol, VIEW_DOWN,
+		     words(next, "bring the peer back; or, if it must go on alone: repl-ctl resume %s",
+			   vol->name),
+		     "writes have been frozen for %s: a peer was lost, and on-peer-loss is freeze", age);
+	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS)
+		find(vol, VIEW_DEGRADED, "wait: each of these ends by itself at its deadline",
+		     "writes have been frozen for %s by: %s", age,
+		     explain_gate(k->gate, gate, sizeof(gate)));
+}
+
+static void explain_flags(struct view_volume *vol)
+{
+	const struct kernel_volume *k = vol->kernel;
+	char next[VIEW_WORDS_MAX];
+
+	if (k->flags & REPL_VF_FAILED)
+		find(vol, VIEW_DEGRADED,
+		     any_live(vol) ?
+		     "look at the disk (dmesg, smartctl); a live peer has everything: move the work there" :
+		     "look at the disk (dmesg, smartctl); no peer has everything: copy what matters now",
+		     "the backing device %s has failed %llu times", k->backing,
+		     (unsigned long long)k->counter[REPL_C_ERRORS]);
+	if (k->flags & REPL_VF_ZOMBIE)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "unmount or end them; this names them: repl-ctl down %s", vol->name),
+		     "processes still hold /dev/repl%u open since its primary role was ended by force",
+		     k->minor);
+	if (k->flags & REPL_VF_NO_FLUSH)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "echo 'write back' > /sys/block/repl%u/queue/write_cache", k->minor),
+		     "somebody switched the disk's write cache flag off: fsync does not reach the peers");
+	if (k->flags & REPL_VF_NO_STABLE)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "echo 1 > /sys/block/repl%u/queue/stable_writes", k->minor),
+		     "somebody switched stable pages off: the copies may come to differ");
+}
+
+static void explain_copy(struct view_volume *vol)
+{
+	const struct kernel_volume *k = vol->kernel;
+	char next[VIEW_WORDS_MAX];
+
+	if (!(k->sb_flags & REPL_SB_IDENTITY))
+		find(vol, VIEW_DEGRADED,
+		     words(next, "start the node that has the data; or, if this is a new volume's first node: repl-ctl primary %s --force",
+			   vol->name),
+		     "this copy has never held any data");
+	else if (!(k->sb_flags & REPL_SB_CONSISTENT))
+		find(vol, VIEW_DEGRADED,
+		     words(next, "let it finish: repl-ctl wait %s --for in-sync", vol->name),
+		     "this copy is not complete yet and cannot take over");
+	if (k->sb_flags & REPL_SB_UNPROVEN)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "start the peer; only if it is surely off: repl-ctl primary %s --peer-dead",
+			   vol->name),
+		     "this node stopped uncleanly as primary, and no peer has confirmed its data since");
+}
+
+static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
+{
+	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
+	const char *colon = p->reason[0] ? ": " : "";
+
+	switch (p->state) {
+	case VIEW_LIVE:
+		break;
+	case VIEW_SYNCING:
+		words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name);
+		if (!p->progress.known)
+			find(vol, VIEW_DEGRADED, next, "%s is catching up", p->name);
+		else
+			find(vol, VIEW_DEGRADED, next, "%s is catching up: %.0f %%, %s left%s%s",
+			     p->name, p->progress.percent,
+			     units_format_bytes(p->progress.bytes_left, left),
+			     p->progress.eta_s >= 0 ? ", about " : "",
+			     p->progress.eta_s >= 0 ?
+			     units_format_duration(p->progress.eta_s * 1000, eta) : "");
+		break;
+	case VIEW_BEHIND:
+		find(vol, VIEW_DEGRADED,
+		     p->reason[0] ? "do what the reason asks for; it goes on by itself" :
+				    "nothing: it starts to catch up by itself",
+		     "%s is connected but behind%s%s", p->name, colon, p->reason);
+		break;
+	case VIEW_CONNECTING:
+	case VIEW_DISCONNECTED:
+		if (v->agent == VIEW_AGENT_DEAD)
+			words(next, "systemctl start repl-agent (on this node)");
+		else
+			words(next, "see that %s is on, its agent runs, its volume is up and the network between works; it then catches up by itself",
+			      p->name);
+		find(vol, VIEW_DEGRADED, next, "%s is not connected%s%s", p->name, colon, p->reason);
+		break;
+	}
+}
+
+static void explain_agent(const struct view *v, struct view_volume *vol)
+{
+	if (v->agent == VIEW_AGENT_DEAD)
+		find(vol, VIEW_DEGRADED, "systemctl start repl-agent",
+		     "no agent runs: what is live goes on, but nothing that is lost comes back");
+}
+
+void explain_volume(const struct view *v, struct view_volume *vol)
+{
+	vol->health = VIEW_HEALTHY;
+	vol->finding_count = 0;
+	if (!vol->kernel) {
+		explain_absent(v, vol);
+		return;
+	}
+	explain_gates(vol);
+	explain_flags(vol);
+	explain_copy(vol);
+	explain_agent(v, vol);
+	for (size_t i = 0; i < vol->peer_count; i++)
+		explain_peer(v, vol, &vol->peer[i]);
+}

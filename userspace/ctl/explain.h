@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Judging what view.h shows: how bad it is, why, and what to do next. */
+#ifndef REPL_CTL_EXPLAIN_H
+#define REPL_CTL_EXPLAIN_H
+
+#include "view.h"
+
+/**
+ * explain_volume - fill health and findings of one volume
+ *
+ * Pure: looks at nothing but its arguments.
+ */
+void explain_volume(const struct view *v, struct view_volume *vol);
+
+/** explain_gate - the reasons why writes wait, in words: "peer-lost, snapshot" */
+char *explain_gate(uint32_t gate, char *text, size_t size);
+
+/** explain_behind - how many bytes a peer lacks */
+uint64_t explain_behind(const struct view_peer *p);
+
+#endif /* REPL_CTL_EXPLAIN_H */

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "report.h"
+
+#include <stdio.h>
+
+#include "explain.h"
+#include "id.h"
+#include "key.h"
+
+const char *report_role(const struct kernel_volume *k)
+{
+	return k->role == REPL_ROLE_PRIMARY ? "primary" : "secondary";
+}
+
+static json_t *report_id(const struct repl_id *id)
+{
+	char text[ID_TEXT_MAX];
+
+	return id_is_zero(id) ? json_null() : json_string(id_format(id, text));
+}
+
+static json_t *report_text(const char *text)
+{
+	return *text ? json_string(text) : json_null();
+}
+
+static json_t *report_progress(const struct view_progress *p)
+{
+	if (!p->known)
+		return json_null();
+	return json_pack("{s:f, s:I, s:I, s:o}",
+			 "percent", p->percent,
+			 "bytes_left", (json_int_t)p->bytes_left,
+			 "rate", (json_int_t)p->rate,
+			 "eta_s", p->eta_s < 0 ? json_null() : json_integer(p->eta_s));
+}
+
+/* How old the peer's state is: nothing while it is live, else how long it has not been. */
+static json_int_t epoch_age(const struct view_peer *p)
+{
+	return p->state == VIEW_LIVE || !p->slot ? 0 : p->slot->link_age_ms;
+}
+
+static json_t *report_slot(const struct kernel_slot *s)
+{
+	char text[KEY_TEXT_MAX];
+
+	if (!s)
+		return json_null();
+	return json_pack("{s:i, s:s, s:o, s:o, s:I, s:b, s:I, s:I, s:I, s:I}",
+			 "index", s->index,
+			 "key", key_encode(s->key, text),
+			 "copy_id", report_id(&s->copy_id),
+			 "generation", report_id(&s->generation),
+			 "epoch", (json_int_t)s->epoch,
+			 "cut", s->cut,
+			 "unflushed_bytes", (json_int_t)s->unflushed_bytes,
+			 "sent_bytes", (json_int_t)s->sent_bytes,
+			 "received_bytes", (json_int_t)s->received_bytes,
+			 "link_age_ms", (json_int_t)s->link_age_ms);
+}
+
+static json_t *report_peer(const struct view_peer *p)
+{
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}",
+			 "name", p->name,
+			 "state", view_state_word(p->state),
+			 "mode", "sync",
+			 "dirty_bytes", (json_int_t)explain_behind(p),
+			 "in_flight_bytes", (json_int_t)(p->slot ? p->slot->in_flight_bytes : 0),
+			 "epoch_age_ms", epoch_age(p),
+			 "configured", p->configured,
+			 "session", report_text(p->session),
+			 "verdict", report_text(p->verdict),
+			 "reason", report_text(p->reason),
+			 "progress", report_progress(&p->progress),
+			 "slot", report_slot(p->slot));
+}
+
+static json_t *report_counters(const struct kernel_volume *k)
+{
+	static const char *const names[REPL_C_MAX + 1] = {
+		[REPL_C_READS] = "reads",
+		[REPL_C_READ_BYTES] = "read_bytes",
+		[REPL_C_WRITES] = "writes",
+		[REPL_C_WRITE_BYTES] = "write_bytes",
+		[REPL_C_ZEROES] = "zeroes",
+		[REPL_C_FLUSHES] = "flushes",
+		[REPL_C_OVERLAPS] = "overlaps",
+		[REPL_C_GATE_WAITS] = "gate_waits",
+		[REPL_C_APPLIED_WRITES] = "applied_writes",
+		[REPL_C_APPLIED_BYTES] = "applied_bytes",
+		[REPL_C_ERRORS] = "errors",
+		[REPL_C_META_WRITES] = "metadata_writes",
+		[REPL_C_GENERATIONS] = "generations",
+		[REPL_C_RESENDS] = "resends",
+	};
+	json_t *object = json_object();
+
+	for (int i = 0; i <= REPL_C_MAX; i++) {
+		if (names[i])
+			json_object_set_new(object, names[i], json_integer(k->counter[i]));
+	}
+	return object;
+}
+
+static json_t *report_findings(const struct view_volume *vol)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < vol->finding_count; i++) {
+		const struct view_finding *f = &vol->finding[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}",
+						      "health", view_health_word(f->health),
+						      "reason", f->reason, "next", f->next));
+	}
+	return list;
+}
+
+static json_t *report_backing(const struct kernel_volume *k)
+{
+	return json_pack("{s:s, s:b, s:I, s:I}",
+			 "device", k->backing,
+			 "failed", !!(k->flags & REPL_VF_FAILED),
+			 "errors", (json_int_t)k->counter[REPL_C_ERRORS],
+			 "metadata_end", (json_int_t)k->meta_end);
+}
+
+/* What only a volume that is up has; all of it null for one that is not. */
+static void add_kernel(json_t *object, const struct kernel_volume *k)
+{
+	char device[32], gate[64];
+
+	if (!k) {
+		static const char *const names[] = {
+			"uuid", "device", "size", "generation", "epoch", "consistent", "frozen",
+			"frozen_by", "frozen_ms", "backing", "openers", "clean", "unproven", "counters",
+		};
+
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			json_object_set_new(object, names[i], json_null());
+		return;
+	}
+	snprintf(device, sizeof(device), "/dev/repl%u", k->minor);
+	json_object_set_new(object, "uuid", report_id(&k->uuid));
+	json_object_set_new(object, "device", json_string(device));
+	json_object_set_new(object, "size", json_integer(k->size));
+	json_object_set_new(object, "generation", report_id(&k->generation));
+	json_object_set_new(object, "epoch", json_integer(k->epoch));
+	json_object_set_new(object, "consistent", json_boolean(k->sb_flags & REPL_SB_CONSISTENT));
+	json_object_set_new(object, "frozen", json_boolean(k->gate));
+	json_object_set_new(object, "frozen_by",
+			    report_text(explain_gate(k->gate, gate, sizeof(gate))));
+	json_object_set_new(object, "frozen_ms", json_integer(k->gate ? k->gate_age_ms : 0));
+	json_object_set_new(object, "backing", report_backing(k));
+	json_object_set_new(object, "openers", json_integer(k->openers));
+	json_object_set_new(object, "clean", json_boolean(k->sb_flags & REPL_SB_CLEAN));
+	json_object_set_new(object, "unproven", json_boolean(k->sb_flags & REPL_SB_UNPROVEN));
+	json_object_set_new(object, "counters", report_counters(k));
+}
+
+static json_t *report_volume(const struct view_volume *vol)
+{
+	json_t *peers = json_array();
+	json_t *object;
+
+	for (size_t i = 0; i < vol->peer_count; i++)
+		json_array_append_new(peers, report_peer(&vol->peer[i]));
+	object = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}",
+			   "name", vol->name,
+			   "role", vol->kernel ? report_role(vol->kernel) : "down",
+			   "health", view_health_word(vol->health),
+			   "configured", !!vol->config,
+			   "findings", report_findings(vol),
+			   "peers", peers);
+	if (object)
+		add_kernel(object, vol->kernel);
+	return object;
+}
+
+json_t *report_view(const struct view *v)
+{
+	static const char *const agent_words[] = {
+		[VIEW_AGENT_ANSWERS] = "running",
+		[VIEW_AGENT_DEAD] = "dead",
+		[VIEW_AGENT_UNKNOWN] = "unknown",
+	};
+	json_t *volumes = json_array();
+
+	for (size_t i = 0; i < v->count; i++)
+		json_array_append_new(volumes, report_volume(&v->volume[i]));
+	return json_pack("{s:o, s:b, s:s, s:o, s:o}",
+			 "node", report_text(v->config.agent.name),
+			 "module", v->module,
+			 "agent", agent_words[v->agent],
+			 "configuration_error", report_text(v->config_problem),
+			 "volumes", volumes);
+}

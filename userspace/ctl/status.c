@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* repl-ctl status, check: what there is, how it is, what to do about it. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libsmartcols.h>
+
+#include "ctl.h"
+#include "explain.h"
+#include "id.h"
+#include "report.h"
+#include "units.h"
+#include "view.h"
+
+/* -- tables ---------------------------------------------------------------- */
+
+enum column { COL_PEER, COL_STATE, COL_BEHIND, COL_IN_FLIGHT, COL_SINCE, COL_COUNT };
+
+static const char *state_colour(enum view_state state)
+{
+	return state == VIEW_LIVE ? "green" : state == VIEW_DISCONNECTED ? "red" : "yellow";
+}
+
+static int add_line(struct libscols_table *table, const struct view_peer *p)
+{
+	struct libscols_line *line = scols_table_new_line(table, NULL);
+	const struct kernel_slot *s = p->slot;
+	char text[UNITS_TEXT_MAX];
+	int ret;
+
+	if (!line)
+		return -ENOMEM;
+	ret = scols_line_set_data(line, COL_PEER, p->name);
+	ret |= scols_line_set_data(line, COL_STATE, view_state_word(p->state));
+	ret |= scols_cell_set_color(scols_line_get_cell(line, COL_STATE), state_colour(p->state));
+	ret |= scols_line_set_data(line, COL_BEHIND, !s ? "everything" :
+				   units_format_bytes(explain_behind(p), text));
+	ret |= scols_line_set_data(line, COL_IN_FLIGHT, !s || s->link != REPL_LINK_LIVE ? "-" :
+				   units_format_bytes(s->in_flight_bytes, text));
+	ret |= scols_line_set_data(line, COL_SINCE, !s ? "-" :
+				   units_format_duration(s->link_age_ms, text));
+	return ret ? -ENOMEM : 0;
+}
+
+static int fill_table(struct libscols_table *table, const struct view_volume *vol)
+{
+	static const struct {
+		const char *name;
+		int flags;
+	} columns[COL_COUNT] = {
+		[COL_PEER] = { "PEER", 0 },
+		[COL_STATE] = { "STATE", 0 },
+		[COL_BEHIND] = { "BEHIND", SCOLS_FL_RIGHT },
+		[COL_IN_FLIGHT] = { "IN FLIGHT", SCOLS_FL_RIGHT },
+		[COL_SINCE] = { "SINCE", SCOLS_FL_RIGHT },
+	};
+	int ret = 0;
+
+	for (int i = 0; i < COL_COUNT; i++) {
+		if (!scols_table_new_column(table, columns[i].name, 0, columns[i].flags))
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < vol->peer_count && !ret; i++)
+		ret = add_line(table, &vol->peer[i]);
+	return ret;
+}
+
+/* The library cannot indent. */
+static void print_indented(char *text)
+{
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		printf("  %s\n", line);
+}
+
+static int print_peers(const struct ctl *ctl, const struct view_volume *vol)
+{
+	struct libscols_table *table;
+	char *text = NULL;
+	int ret;
+
+	if (!vol->peer_count)
+		return 0;
+	table = scols_new_table();
+	if (!table)
+		return -ENOMEM;
+	scols_table_enable_colors(table, ctl->colour);
+	ret = fill_table(table, vol);
+	if (!ret && scols_print_table_to_string(table, &text))
+		ret = -ENOMEM;
+	if (!ret)
+		print_indented(text);
+	free(text);
+	scols_unref_table(table);
+	return ret;
+}
+
+/* -- text ------------------------------------------------------------------ */
+
+static const char *health_escape(enum view_health health)
+{
+	return health == VIEW_HEALTHY ? "\033[32m" : health == VIEW_DEGRADED ? "\033[33m" : "\033[31m";
+}
+
+static void print_details(const struct kernel_volume *k)
+{
+	char size[UNITS_TEXT_MAX], id[ID_TEXT_MAX], gate[64], age[UNITS_TEXT_MAX];
+
+	printf("  %s on %s", units_format_bytes(k->size, size), k->backing);
+	if (!id_is_zero(&k->generation))
+		printf(", generation %.8s", id_format(&k->generation, id));
+	if (k->openers)
+		printf(", open %u time%s", k->openers, k->openers == 1 ? "" : "s");
+	if (k->gate)
+		printf(", frozen for %s (%s)", units_format_duration(k->gate_age_ms, age),
+		       explain_gate(k->gate, gate, sizeof(gate)));
+	printf("\n");
+}
+
+static int print_volume(const struct ctl *ctl, const struct view_volume *vol)
+{
+	const struct kernel_volume *k = vol->kernel;
+	int ret = 0;
+
+	printf("%s", vol->name);
+	if (k)
+		printf("  /dev/repl%u  %s", k->minor, report_role(k));
+	printf("  %s%s%s\n", ctl->colour ? health_escape(vol->health) : "",
+	       view_health_word(vol->health), ctl->colour ? "\033[m" : "");
+	if (k) {
+		print_details(k);
+		ret = print_peers(ctl, vol);
+	}
+	for (size_t i = 0; i < vol->finding_count; i++)
+		printf("  why:  %s\n  next: %s\n", vol->finding[i].reason, vol->finding[i].next);
+	return ret;
+}
+
+/* What concerns no volume alone. */
+static void print_notes(const struct view *v)
+{
+	fflush(stdout);
+	if (!v->config_good)
+		fprintf(stderr, "repl-ctl: %s (repl-agent --check tells all that is wrong)\n",
+			v->config_problem);
+	if (v->agent == VIEW_AGENT_UNKNOWN)
+		fprintf(stderr, "repl-ctl: without what the agent knows: %s\n", v->agent_problem);
+}
+
+static int print_text(const struct ctl *ctl, const struct view *v)
+{
+	for (size_t i = 0; i < v->count; i++) {
+		if (i)
+			putchar('\n');
+		if (print_volume(ctl, &v->volume[i]))
+			return ctl_complain("out of memory");
+	}
+	print_notes(v);
+	return CTL_DONE;
+}
+
+static int print_json(const struct view *v)
+{
+	json_t *root = report_view(v);
+	int ret;
+
+	if (!root)
+		return ctl_complain("out of memory");
+	ret = json_dumpf(root, stdout, JSON_INDENT(2));
+	json_decref(root);
+	putchar('\n');
+	return ret ? ctl_complain("standard output: cannot write") : CTL_DONE;
+}
+
+/* -- commands -------------------------------------------------------------- */
+
+struct options {
+	const char *only;
+	bool json;
+	bool check;
+};
+
+/* A monitoring check that finds nothing to look at must not say that all is well. */
+static int check_code(const struct view *v)
+{
+	enum view_health worst = VIEW_HEALTHY;
+
+	if (!v->count && !v->config_good)
+		return CTL_DOWN;
+	for (size_t i = 0; i < v->count; i++) {
+		if (v->volume[i].health > worst)
+			worst = v->volume[i].health;
+	}
+	return worst == VIEW_HEALTHY ? CTL_DONE : worst == VIEW_DEGRADED ? CTL_DEGRADED : CTL_DOWN;
+}
+
+static int show(const struct ctl *ctl, const struct options *o, const struct view *v)
+{
+	int ret;
+
+	if (o->only && !v->count) {
+		print_notes(v);
+		ctl_complain("%s: no such volume is configured or up here%s%s", o->only,
+			     v->module ? "" : "; ", v->module_problem);
+		return o->check ? CTL_DOWN : CTL_FAILED;
+	}
+	if (!v->count && !o->json)
+		printf("no volumes\n");
+	ret = o->json ? print_json(v) : print_text(ctl, v);
+	return !ret && o->check ? check_code(v) : ret;
+}
+
+static int run(const struct ctl *ctl, const struct options *o)
+{
+	struct view *v = malloc(sizeof(*v));
+	int ret;
+
+	if (!v || view_open(v, ctl->config_dir, o->only)) {
+		free(v);
+		return ctl_complain("out of memory");
+	}
+	ret = show(ctl, o, v);
+	view_close(v);
+	free(v);
+	return ret;
+}
+
+static int parse(const struct ctl *ctl, int argc, char **argv, struct options *o)
+{
+	static const struct option table[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "check", no_argument, NULL, 'c' },
+		{}
+	};
+	int id;
+
+	while ((id = getopt_long(argc, argv, ":", table, NULL)) >= 0) {
+		if (id == 'j')
+			o->json = true;
+		else if (id == 'c')
+			o->check = true;
+		else
+			return ctl_misuse(ctl, "unknown option %s", argv[optind - 1]);
+	}
+	if (argc - optind > 1)
+		return ctl_misuse(ctl, "at most one volume is expected");
+	o->only = argv[optind];
+	return CTL_DONE;
+}
+
+int ctl_status(const struct ctl *ctl, int argc, char **argv)
+{
+	struct options o = {};
+	int ret = parse(ctl, argc, argv, &o);
+
+	return ret ? ret : run(ctl, &o);
+}
+
+int ctl_check(const struct ctl *ctl, int argc, char **argv)
+{
+	struct options o = { .check = true };
+	int ret = parse(ctl, argc, argv, &o);
+
+	return ret ? ret : run(ctl, &o);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All that is known of this node's volumes: what the configuration asks for,
+ * what the kernel has, and what the agent adds.  Any of the three may be missing.
+ */
+#ifndef REPL_CTL_VIEW_H
+#define REPL_CTL_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "config.h"
+#include "kernel.h"
+
+enum view_limits {
+	VIEW_PEERS_MAX		= 2 * REPL_SLOTS_MAX,	/* with a slot, configured, or both */
+	VIEW_FINDINGS_MAX	= 8,
+	VIEW_WORDS_MAX		= 512,
+};
+
+/* In the order of how much there is to worry about. */
+enum view_state {
+	VIEW_DISCONNECTED,
+	VIEW_CONNECTING,
+	VIEW_BEHIND,
+	VIEW_SYNCING,
+	VIEW_LIVE,
+};
+
+enum view_health {
+	VIEW_HEALTHY,
+	VIEW_DEGRADED,
+	VIEW_DOWN,
+};
+
+struct view_progress {
+	bool known;
+	double percent;
+	uint64_t bytes_left;
+	uint64_t rate;		/* bytes/s */
+	int64_t eta_s;		/* -1: unknown */
+};
+
+struct view_peer {
+	char name[REPL_NODE_MAX];	/* or the start of its key, when nobody named it */
+	enum view_state state;
+	const struct kernel_slot *slot;	/* NULL: never met */
+	bool configured;		/* the volume's file names it */
+	char session[16];		/* as the agent says; "" unknown */
+	char verdict[VIEW_WORDS_MAX];
+	char reason[VIEW_WORDS_MAX];	/* why it is not live; "" unknown */
+	struct view_progress progress;
+};
+
+/* Something that is wrong, and what to do about it. */
+struct view_finding {
+	enum view_health health;
+	char reason[VIEW_WORDS_MAX];
+	char next[VIEW_WORDS_MAX];
+};
+
+struct view_volume {
+	char name[REPL_NAME_MAX];
+	const struct config_volume *config;	/* NULL: not configured */
+	const struct kernel_volume *kernel;	/* NULL: not up */
+	struct view_peer peer[VIEW_PEERS_MAX];
+	size_t peer_count;
+	enum view_health health;
+	struct view_finding finding[VIEW_FINDINGS_MAX];	/* gravest first */
+	size_t finding_count;
+};
+
+enum view_agent {
+	VIEW_AGENT_ANSWERS,
+	VIEW_AGENT_DEAD,
+	VIEW_AGENT_UNKNOWN,	/* may not be asked, or did not answer in time */
+};
+
+struct view {
+	struct config config;
+	bool config_good;
+	char config_problem[VIEW_WORDS_MAX];	/* the first one */
+	bool module;				/* the kernel module answers */
+	char module_problem[VIEW_WORDS_MAX];
+	enum view_agent agent;
+	char agent_problem[VIEW_WORDS_MAX];
+	json_t *answer;				/* the agent's; NULL without one */
+	struct kernel_volume *list;
+	size_t list_count;
+	struct view_volume *volume;
+	size_t count;
+};
+
+/**
+ * view_open - gather everything
+ * @config_dir: the configuration
+ * @only: one volume's name, or NULL for all
+ * Return: 0, or -ENOMEM.  What could not be reached is noted in @v, not an error.
+ */
+int view_open(struct view *v, const char *config_dir, const char *only);
+void view_close(struct view *v);
+
+/** view_state_word - one of disconnected, connecting, behind, syncing, live */
+const char *view_state_word(enum view_state state);
+
+/** view_health_word - healthy, degraded or down */
+const char *view_health_word(enum view_health health);
+
+/**
+ * view_merge_peers - fill @vol's peers from its kernel and configured parts
+ * @agent: for the names of keys
+ * @answer: the agent's object for this volume, or NULL
+ */
+void view_merge_peers(struct view_volume *vol, const struct config_agent *agent, json_t *answer);
+
+#endif /* REPL_CTL_VIEW_H */
