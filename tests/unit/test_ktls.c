@@ -3,6 +3,7 @@
  * The keys that the kernel is given: derived as the standard says, equal on both sides, and
  * those that OpenSSL really uses.  The run over kernel TLS itself is tests/vm/t/ktls.t.
  */
+/* needs: userspace/agent/tls.c userspace/agent/ktls.c */
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,11 @@ enum {
 	RECORD_TAG	= 16,
 	NONCE		= 12,
 };
+
+static void skip(const char *name, const char *why)
+{
+	ok(true, "%s # SKIP %s", name, why);
+}
 
 /* --------------------------------------------------------------------- keys -- */
 

@@ -11,58 +11,19 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/agent/ktls.h"
-#include "../../userspace/agent/tls.h"
 #include "err.h"
 #include "key.h"
+#include "ktls.h"
+#include "tap.h"
+#include "tls.h"
 
 enum {
 	CHUNK		= 4096,		/* bytes moved at once where it does not matter */
 	RECORD_HEADER	= 5,
 };
-
-/* ------------------------------------------------------------------- TAP -- */
-
-static unsigned int tests, failures;
-
-static inline bool __attribute__((format(printf, 2, 3))) ok(bool pass, const char *fmt, ...)
-{
-	va_list args;
-
-	printf("%sok %u - ", pass ? "" : "not ", ++tests);
-	va_start(args, fmt);
-	vprintf(fmt, args);
-	va_end(args);
-	putchar('\n');
-	failures += !pass;
-	return pass;
-}
-
-static inline void skip(const char *name, const char *why)
-{
-	printf("ok %u - %s # SKIP %s\n", ++tests, name, why);
-}
-
-/* Return: the exit code of the program. */
-static inline int tap_end(void)
-{
-	printf("1..%u\n", tests);
-	return failures ? 1 : 0;
-}
-
-/* What cannot fail unless the test itself is wrong. */
-static inline void need(bool fact, const char *what)
-{
-	if (fact)
-		return;
-	printf("Bail out! %s\n", what);
-	exit(1);
-}
 
 /* --------------------------------------------------------------- identity -- */
 
