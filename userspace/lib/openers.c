@@ -230,8 +230,11 @@ void openers_describe(const struct opener *opener, char *text, size_t size)
 		snprintf(text, size, "open in %s (pid %d)", opener->text, opener->pid);
 		break;
 	case OPENER_MOUNT:
-		snprintf(text, size, "mounted on %s (as pid %d sees it)", opener->text,
-			 opener->pid);
+		if (opener->pid == getpid())
+			snprintf(text, size, "mounted on %s", opener->text);
+		else
+			snprintf(text, size, "mounted on %s in the mount namespace of pid %d",
+				 opener->text, opener->pid);
 		break;
 	case OPENER_SWAP:
 		snprintf(text, size, "used as swap space");
