@@ -101,7 +101,7 @@ HOST_TESTS ?= $(wildcard tests/vm/meta/*.t tests/vm/multi/*.t)
 check-vm-%: module-% tools vm-programs
 	@echo "VM tests on kernel $*"
 	@$(if $(TESTS),prove -j$(JOBS) -e 'tests/vm/run --kernel $*' $(TESTS))
-	@$(if $(HOST_TESTS),REPL_VM_KERNEL=$* prove -j1 -e bash $(HOST_TESTS))
+	@$(if $(HOST_TESTS),REPL_VM_KERNEL=$* prove -j$(JOBS) -e bash $(HOST_TESTS))
 
 # --- installation -------------------------------------------------------------------------------------------------
 

@@ -65,13 +65,18 @@ vm_monitor() { # DIR COMMAND
 
 # Asks the guest's kernel, which still answers when its userspace does not, what blocks (w) and what runs (l).
 vm_dump_tasks() { # DIR
-	local key
+	local key size=-1 end=$((SECONDS + 15))
 	for key in w l; do
 		vm_monitor "$1" "chardev-send-break kmsg" || return 0
 		(
 			cd "$1" || exit 1
 			printf '%s' "$key" | socat -t 1 - UNIX-CONNECT:kmsg >/dev/null
 		) || return 0
+	done
+	# Complete when nothing more comes for a second.
+	while [ "$SECONDS" -lt "$end" ] && [ "$size" != "$(stat -c %s "$1/console.log")" ]; do
+		size=$(stat -c %s "$1/console.log")
+		sleep 1
 	done
 }
 
@@ -86,11 +91,18 @@ vm_klog_patterns=(
 	'workqueue: .* is flushing' 'Memory corruption' 'DEBUG_LOCKS_WARN_ON' 'ODEBUG:' 'segfault at' 'traps:.*(trap|error)'
 )
 
-# Prints what must not be in a kernel log, with a few lines after each. Boot is not ours: it begins at init's mark.
+# A kernel log without carriage returns, registers and guessed frames.
+vm_klog_text() { # FILE
+	tr -d '\r' <"$1" | grep -vE '\] +\? |\] (R(AX|BX|CX|DX|SI|DI|BP|SP|[0-9]{2})|EFLAGS|FS|CS|CR2|DR[0-9]|PKRU|Code):|RIP: 00(33|23):'
+}
+
+# Prints what must not be in a kernel log, with the lines around it. Boot is not ours: the log begins at init's mark.
+# Nor is what the harness asked the kernel to show.
 vm_klog_bad() { # FILE [ALLOWED-REGEX...]
 	local file=$1 allowed bad
 	shift
 	bad=$(printf '|%s' "${vm_klog_patterns[@]}")
 	allowed=$(printf '|(%s)' "$@" '^$')
-	tr -d '\r' <"$file" | sed '1,/vm: init$/d' | grep -vE -- "${allowed:1}" | grep -E -A 8 -- "${bad:1}" | head -n 60
+	vm_klog_text "$file" | sed '0,/vm: init$/d; /sysrq: Show Blocked State/,$d' | grep -vE -- "${allowed:1}" |
+		grep -E -B 2 -A 20 -- "${bad:1}" | head -n 80
 }

@@ -1,112 +1,18 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Library of the test scripts that run inside a test VM. A test sources it, makes its checks and ends with
-# done_testing. What a command prints becomes a diagnostic, so commands need no redirection.
+# Library of the test scripts that run inside a test VM.
 set -euo pipefail
 
-TAP_COUNT=0
-TAP_FAILED=0
+# shellcheck source=tests/vm/tap.sh
+. "$(dirname "${BASH_SOURCE[0]}")/tap.sh"
 
-# --- results ------------------------------------------------------------------------------------------------------
-
-diag() { printf '# %s\n' "$@"; }
-
-pass() { # DESCRIPTION
-	TAP_COUNT=$((TAP_COUNT + 1))
-	printf 'ok %d - %s\n' "$TAP_COUNT" "$1"
-}
-
-fail() { # DESCRIPTION [DIAGNOSTIC...]
-	TAP_COUNT=$((TAP_COUNT + 1))
-	TAP_FAILED=$((TAP_FAILED + 1))
-	printf 'not ok %d - %s\n' "$TAP_COUNT" "$1"
-	shift
-	[ $# -eq 0 ] || diag "$@"
-	diag "at $(caller 1 2>/dev/null || caller 0)"
-}
-
-# Runs COMMAND and shows its output only when it fails.
-run_quiet() { # COMMAND [ARG...]
-	local out rc=0
-	out=$("$@" 2>&1) || rc=$?
-	[ "$rc" -eq 0 ] || printf '%s\n' "$* : exit code $rc" "$out" | sed 's/^/# /'
-	return "$rc"
-}
-
-ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command succeeds
-	local what=$1
-	shift
-	if run_quiet "$@"; then pass "$what"; else fail "$what"; fi
-}
-
-not_ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command fails
-	local what=$1 out
-	shift
-	if out=$("$@" 2>&1); then fail "$what" "succeeded: $*" "$out"; else pass "$what"; fi
-}
-
-is() { # GOT EXPECTED DESCRIPTION
-	if [ "$1" = "$2" ]; then pass "$3"; else fail "$3" "got:      $1" "expected: $2"; fi
-}
-
-isnt() { # GOT UNEXPECTED DESCRIPTION
-	if [ "$1" != "$2" ]; then pass "$3"; else fail "$3" "got what it must not be: $1"; fi
-}
-
-like() { # GOT REGEX DESCRIPTION
-	if [[ $1 =~ $2 ]]; then pass "$3"; else fail "$3" "got:   $1" "regex: $2"; fi
-}
-
-unlike() { # GOT REGEX DESCRIPTION
-	if [[ ! $1 =~ $2 ]]; then pass "$3"; else fail "$3" "got:         $1" "must not be: $2"; fi
-}
-
-cmp_ok() { # LEFT OPERATOR RIGHT DESCRIPTION : operator of test, such as -ge
-	if test "$1" "$2" "$3"; then pass "$4"; else fail "$4" "not true: $1 $2 $3"; fi
-}
-
-skip() { # REASON DESCRIPTION
-	TAP_COUNT=$((TAP_COUNT + 1))
-	printf 'ok %d - %s # SKIP %s\n' "$TAP_COUNT" "$2" "$1"
-}
-
-skip_all() { # REASON : only before the first result
-	printf '1..0 # SKIP %s\n' "$1"
-	exit 0
-}
-
-bail() { # REASON : nothing after this makes sense
-	fail "$1"
-	exit 1
-}
-
-done_testing() {
-	printf '1..%d\n' "$TAP_COUNT"
-	[ "$TAP_FAILED" -eq 0 ]
-}
+# --- kernel log ---------------------------------------------------------------------------------------------------
 
 # A kernel message that this test provokes on purpose does not spoil the log (extended regular expression).
 klog_allow() { printf 'vm: klog-allow %s\n' "$1"; }
 
 klog_has() { dmesg | grep -qE -- "$1"; }
-
-# --- time and conditions ------------------------------------------------------------------------------------------
-
-now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
-
-wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command succeeds
-	local seconds=$1 what=$2 end
-	shift 2
-	end=$(($(now_ms) + seconds * 1000))
-	until "$@" >/dev/null 2>&1; do
-		if [ "$(now_ms)" -ge "$end" ]; then
-			diag "waited $seconds s in vain for: $what ($*)"
-			return 1
-		fi
-		sleep 0.05
-	done
-}
 
 # --- nodes: network namespaces on one bridge ----------------------------------------------------------------------
 

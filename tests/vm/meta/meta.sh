@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Tests of the harness: each runs a guest test that goes wrong on purpose and looks at what run made of it.
+set -euo pipefail
+
+# shellcheck source=tests/vm/host.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../host.sh"
+# shellcheck source=tests/vm/tap.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
+
+meta_kernel=${REPL_VM_KERNEL:-6.1}
+meta_dir=$VM_BUILD/vm/meta/$meta_kernel
+meta_module=$meta_dir/repl_meta.ko
+
+meta_build() {
+	local source=$VM_TOP/tests/vm/meta abi
+	abi=$(vm_kernel_abi "$meta_kernel")
+	mkdir -p "$meta_dir"
+	exec 8>"$meta_dir/lock"
+	flock 8
+	cp -u "$source/Kbuild" "$source/repl_meta.c" "$meta_dir/"
+	run_quiet make -s -C "/lib/modules/$abi/build" M="$meta_dir" modules
+	exec 8>&-
+}
+
+# The test passes when run's exit code is as expected and its output matches every regular expression.
+expect() { # pass|fail DESCRIPTION GUEST-TEST "RUN-OPTIONS" REGEX...
+	local want=$1 what=$2 guest=$3 rc=0 got out regex bad=()
+	local -a options
+	read -r -a options <<<"$4"
+	shift 4
+	out=$("$VM_TOP/tests/vm/run" --kernel "$meta_kernel" --file "$meta_module:/repl/repl_meta.ko" "${options[@]}" \
+		"$VM_TOP/tests/vm/meta/guest/$guest" 2>/dev/null) || rc=$?
+	got=pass
+	[ "$rc" -eq 0 ] || got=fail
+	[ "$got" = "$want" ] || bad+=("expected run to $want, its exit code is $rc")
+	for regex in "$@"; do
+		grep -qE -- "$regex" <<<"$out" || bad+=("not in the output: $regex")
+	done
+	if [ "${#bad[@]}" -eq 0 ]; then
+		pass "$what"
+	else
+		fail "$what" "${bad[@]}"
+		printf '%s\n' "$out" | sed 's/^/#   | /'
+	fi
+}

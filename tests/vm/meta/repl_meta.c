@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Misbehaves on request, so that the harness can be seen to notice. Never part of the product: the
+ * name begins with repl only because the harness unloads, and looks for leftovers of, such modules.
+ */
+#include <linux/delay.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+static char *fault = "none";
+module_param(fault, charp, 0444);
+MODULE_PARM_DESC(fault, "none, warn, oops, panic, lockup, stuck, pin or cache");
+
+/* A cache with a constructor is never merged with another one, so its name shows. */
+static void construct(void *object)
+{
+}
+
+static int leave_cache(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("repl_left", 200, 0, 0, construct);
+
+	return cache ? 0 : -ENOMEM;
+}
+
+static noinline void lock_up(void)
+{
+	preempt_disable();
+	for (;;)
+		cpu_relax();
+}
+
+static int __init meta_init(void)
+{
+	if (!strcmp(fault, "warn"))
+		WARN(1, "planted warning\n");
+	else if (!strcmp(fault, "oops"))
+		*(int *)(long)8 = 1;
+	else if (!strcmp(fault, "panic"))
+		panic("planted panic");
+	else if (!strcmp(fault, "lockup"))
+		lock_up();
+	else if (!strcmp(fault, "stuck"))
+		ssleep(100000);
+	else if (!strcmp(fault, "pin"))
+		__module_get(THIS_MODULE);
+	else if (!strcmp(fault, "cache"))
+		return leave_cache();
+	return 0;
+}
+module_init(meta_init);
+
+static void __exit meta_exit(void)
+{
+}
+module_exit(meta_exit);
+
+MODULE_DESCRIPTION("Faults for the tests of the test harness");
+MODULE_LICENSE("GPL");
