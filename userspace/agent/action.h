@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the core wants done.  The core never does anything itself: it appends
+ * actions, and the shell (or a simulator) takes them off in order.
+ *
+ * Those with an 'op' take time.  Each is answered by exactly one core_op_done(),
+ * also when ACTION_ABORT or a closed session cut it short.
+ */
+#ifndef REPL_AGENT_ACTION_H
+#define REPL_AGENT_ACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/repl.h>
+#include <repl/wire.h>
+
+#include "log.h"
+#include "msg.h"
+
+struct pair;
+struct volume;
+
+enum action_kind {
+	ACTION_GET,		/* read the volume from the kernel -> core_snapshot() */
+	ACTION_DIAL,		/* connect the pair -> core_session_up() or core_dial_failed() */
+	ACTION_SEND,		/* 'type' and 'data' on connection 'conn' */
+	ACTION_CLOSE,		/* connection 'conn', once what was sent before is out */
+	ACTION_PAUSE,		/* hand on no more messages of 'conn' ... */
+	ACTION_RESUME,		/* ... until this */
+	ACTION_LINK_TAKE,	/* 'conn' is a link's connection, for 'pair', with 'link' */
+	ACTION_ABORT,		/* the pair's bulk work, its cut and its link that was not adopted */
+	ACTION_THAW,		/* take the volume's REPL_GATE_JOIN back */
+	ACTION_OP,		/* begin 'op' */
+	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
+	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
+	ACTION_LOG,		/* 'level', 'subject', 'text' */
+	ACTION_PROGRESS,	/* 'text' to the request 'request' */
+	ACTION_REPLY,		/* 'ok', 'text' end the request 'request' */
+};
+
+enum op_kind {
+	OP_NONE,
+	/* Tickets of the kernel. */
+	OP_SLOT_SET,
+	OP_FOLLOW,
+	OP_MARK,
+	OP_FREEZE,		/* for REPL_GATE_JOIN */
+	OP_LINK_ADD,		/* of the connection that OP_LINK_OPEN made */
+	OP_LINK_DEL,
+	OP_ROLE,
+	OP_DETACH,
+	/* The pair's cut; at most one. */
+	OP_CUT,			/* done: drained */
+	OP_COMMIT,
+	/* Connections and bulk data. */
+	OP_LINK_OPEN,		/* dial or await the link's connection; done: proven */
+	OP_MAP_SEND,		/* the extents of the cut as MAP messages, and an empty one */
+	OP_DELTA_SEND,		/* DELTA_BEGIN, the blocks of the cut, DELTA_END */
+	OP_DELTA_APPLY,		/* until DELTA_END, and flushed */
+};
+
+struct op {
+	enum op_kind kind;
+	uint32_t turn;		/* handed back to core_op_done() */
+	uint8_t slot;
+	uint8_t role;
+	uint32_t flags;
+	uint32_t mask;		/* slots to MARK; OP_DELTA_APPLY: before a block is written */
+	uint32_t deadline_ms;
+	uint64_t cookie;
+	uint64_t epoch;
+	uint64_t size;		/* bytes; OP_MAP_SEND: of the leader's volume */
+	uint8_t key[REPL_KEY_BYTES];
+	struct repl_id id;	/* SLOT_SET: copy id, FOLLOW: uuid, LINK_ADD: generation */
+	struct repl_id history[REPL_HISTORY];
+	struct msg_delta delta;
+	struct msg_link link;
+	bool dial;		/* OP_LINK_OPEN: this side connects */
+	struct repl_extent *extents;	/* OP_MARK: owned by the action */
+	size_t extent_count;
+};
+
+struct op_result {
+	int error;		/* 0 or negative errno */
+	const char *text;	/* why; or NULL */
+	uint64_t sent_bytes;	/* OP_DELTA_SEND, OP_DELTA_APPLY: in BLOCKS */
+	uint64_t zero_bytes;	/* the same in ZEROS */
+};
+
+struct action {
+	struct action *next;
+	enum action_kind kind;
+	struct volume *volume;
+	struct pair *pair;	/* NULL: of the volume, or of a connection */
+	uint32_t conn;
+	uint32_t request;
+	uint16_t type;		/* ACTION_SEND: enum repl_msg_type */
+	bool ok;
+	enum log_level level;
+	char subject[REPL_NAME_MAX + REPL_NODE_MAX];
+	struct op op;
+	struct msg_link link;
+	size_t length;
+	char *text;		/* a sentence; owned */
+	uint8_t data[];		/* ACTION_SEND: the body */
+};
+
+struct action_queue {
+	struct action *first;
+	struct action **last;
+};
+
+void action_init(struct action_queue *q);
+
+/**
+ * action_add - append an action
+ * @length: bytes of ->data
+ * Return: the action, all zero but for its kind.  Aborts when memory is out: the
+ *	agent's memory is locked, and the kernel goes on without it.
+ */
+struct action *action_add(struct action_queue *q, enum action_kind kind, size_t length);
+
+/** action_take - the oldest action, or NULL; action_free() it */
+struct action *action_take(struct action_queue *q);
+
+void action_free(struct action *a);
+
+/** op_name - of a kind, for messages */
+const char *op_name(enum op_kind kind);
+
+#endif /* REPL_AGENT_ACTION_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * OP_DELTA_APPLY: what the leader sends goes to the backing device, and is flushed.
+ *
+ * Before a block is written every other slot of this copy learns of it: ranges that
+ * arrive while one MARK is under way share the next.  What is not written yet is
+ * bounded; beyond it the connection is not read.
+ */
+#ifndef REPL_AGENT_APPLY_H
+#define REPL_AGENT_APPLY_H
+
+#include "agent.h"
+
+enum apply_limits {
+	APPLY_BYTES	= 4 << 20,	/* received, not written yet */
+	APPLY_RANGES	= 64,
+};
+
+/** apply_start - begin; answers with agent_op_done() after DELTA_END and a flush */
+void apply_start(struct pair_io *io, struct conn *c, const struct op *op);
+
+/** apply_drop - give up: the answer is -ECANCELED, after the writes under way are done */
+void apply_drop(struct pair_io *io);
+
+/** apply_orphan - the same, but @io goes away now and nobody wants the answer */
+void apply_orphan(struct pair_io *io);
+
+/*
+ * From the connection.  Return: 0; -EAGAIN: not now, conn_wake() follows; another
+ * -errno: the message was wrong, and the session is being refused.
+ */
+
+/** apply_blocks - a BLOCKS message of @length bytes payload begins; they go to *@sink */
+int apply_blocks(struct apply *ap, const struct repl_msg_range *m, size_t length, uint8_t **sink);
+
+/** apply_filled - the payload is complete */
+void apply_filled(struct apply *ap);
+int apply_zeros(struct apply *ap, const struct repl_msg_range *m);
+int apply_end(struct apply *ap, const struct repl_msg_delta *m);
+
+/** apply_conn_gone - the connection has ended: it must not be touched any more */
+void apply_conn_gone(struct apply *ap);
+
+#endif /* REPL_AGENT_APPLY_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Volumes come up: by command, or because the kernel has them already. */
+#ifndef REPL_AGENT_BRING_H
+#define REPL_AGENT_BRING_H
+
+#include "agent.h"
+
+/** bring_up - "up": read the configuration anew, attach, and answer the request */
+void bring_up(struct agent *a, uint32_t request, const char *name);
+
+/** bring_found - at start: take over every volume that the kernel has */
+void bring_found(struct agent *a);
+
+/** bring_down - drop what was kept for a volume */
+void bring_down(struct agent *a, struct volume *v);
+
+/**
+ * bring_config - read the configuration anew; new peers and addresses count at once
+ * Return: 0 or -errno with the first problem in words; then the old one stays.
+ */
+int bring_config(struct agent *a, struct err *e);
+
+#endif /* REPL_AGENT_BRING_H */

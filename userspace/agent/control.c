@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "control.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "bring.h"
+#include "log.h"
+#include "status.h"
+
+#define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+enum control_limits {
+	LINE_MAX_BYTES	= 4096,
+	OUT_MAX_BYTES	= 4 << 20,
+	CLIENTS_MAX	= 64,
+};
+
+struct client {
+	struct client *next;
+	struct control *control;
+	struct loop_watch watch;
+	int fd;
+	bool may_change;
+	uint32_t request;	/* under way; 0: none */
+	char in[LINE_MAX_BYTES];
+	size_t in_have;
+	char *out;
+	size_t out_have, out_sent;
+};
+
+struct control {
+	struct agent *agent;
+	struct loop_watch watch;
+	int fd;
+	struct client *clients;
+	unsigned int count;
+	uint32_t last_request;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+static void take_lines(struct client *c);
+
+static void drop(struct client *c)
+{
+	struct control *ctl = c->control;
+	struct client **at = &ctl->clients;
+
+	if (c->request)
+		core_request_gone(&ctl->agent->core, c->request);
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	ctl->count--;
+	loop_unwatch(&ctl->agent->loop, &c->watch);
+	close(c->fd);
+	free(c->out);
+	free(c);
+}
+
+/* Return: false when the client is gone. */
+static bool push(struct client *c)
+{
+	struct loop *l = &c->control->agent->loop;
+
+	while (c->out_sent < c->out_have) {
+		ssize_t n = send(c->fd, c->out + c->out_sent, c->out_have - c->out_sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EAGAIN) {
+			loop_watch(l, &c->watch, c->fd, EPOLLIN | EPOLLOUT);
+			return true;
+		}
+		if (n <= 0) {
+			drop(c);
+			return false;
+		}
+		c->out_sent += (size_t)n;
+	}
+	c->out_have = c->out_sent = 0;
+	loop_watch(l, &c->watch, c->fd, EPOLLIN);
+	return true;
+}
+
+/* Takes @j.  Return: false when the client is gone. */
+static bool say(struct client *c, json_t *j)
+{
+	char *text = json_dumps(j, JSON_COMPACT);
+	size_t length = text ? strlen(text) : 0;
+	char *out = NULL;
+
+	json_decref(j);
+	if (text && c->out_have + length + 1 <= OUT_MAX_BYTES)
+		out = realloc(c->out, c->out_have + length + 1);
+	if (!out) {
+		free(text);
+		drop(c);
+		return false;
+	}
+	c->out = out;
+	memcpy(out + c->out_have, text, length);
+	out[c->out_have + length] = '\n';
+	c->out_have += length + 1;
+	free(text);
+	return push(c);
+}
+
+static struct client *find(struct agent *a, uint32_t request)
+{
+	for (struct client *c = a->control->clients; c; c = c->next)
+		if (request && c->request == request)
+			return c;
+	return NULL;
+}
+
+void control_progress(struct agent *a, uint32_t request, const char *text)
+{
+	struct client *c = find(a, request);
+
+	if (c)
+		say(c, json_pack("{s:s}", "progress", text));
+}
+
+static bool answer(struct client *c, bool ok, const char *text)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "ok", json_boolean(ok));
+	if (text && text[0])
+		json_object_set_new(j, "text", json_string(text));
+	if (!ok)
+		json_object_set_new(j, "code", json_integer(1));
+	c->request = 0;
+	return say(c, j);
+}
+
+void control_reply(struct agent *a, uint32_t request, bool ok, const char *text)
+{
+	struct client *c = find(a, request);
+
+	if (c && answer(c, ok, text))
+		take_lines(c);
+}
+
+/* ------------------------------------------------------------ requests -- */
+
+/* What a command gets; what it does not name is zero. */
+struct request {
+	struct core_request core;
+	const char *what;	/* "for" */
+	uint64_t timeout_ms;
+};
+
+static void do_up(struct client *c, struct request *r)
+{
+	bring_up(c->control->agent, r->core.id, r->core.volume);
+}
+
+static void do_down(struct client *c, struct request *r)
+{
+	core_down(&c->control->agent->core, &r->core);
+}
+
+static void do_primary(struct client *c, struct request *r)
+{
+	core_primary(&c->control->agent->core, &r->core);
+}
+
+static void do_secondary(struct client *c, struct request *r)
+{
+	core_secondary(&c->control->agent->core, &r->core);
+}
+
+static void do_wait(struct client *c, struct request *r)
+{
+	static const struct {
+		const char *name;
+		enum wait_kind kind;
+	} kinds[] = {
+		{ "connected", WAIT_CONNECTED },
+		{ "in-sync", WAIT_IN_SYNC },
+		{ "primary", WAIT_PRIMARY },
+		{ "secondary", WAIT_SECONDARY },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (!strcmp(r->what, kinds[i].name)) {
+			core_wait(&c->control->agent->core, &r->core, kinds[i].kind, r->timeout_ms);
+			return;
+		}
+	}
+	answer(c, false, "one can wait for connected, in-sync, primary or secondary");
+}
+
+static void do_status(struct client *c, struct request *r)
+{
+	c->request = 0;
+	say(c, status_json(c->control->agent, r->core.volume));
+}
+
+static void do_peers(struct client *c, struct request *r)
+{
+	(void)r;
+	c->request = 0;
+	say(c, status_peers(c->control->agent));
+}
+
+static void do_reload(struct client *c, struct request *r)
+{
+	struct err e = { "" };
+	int ret = bring_config(c->control->agent, &e);
+
+	(void)r;
+	answer(c, !ret, ret ? e.text : "read: new peers and addresses count from now on, what is "
+	       "said of a volume when it comes up next");
+}
+
+static const struct command {
+	const char *name;
+	void (*run)(struct client *c, struct request *r);
+	bool changes, needs_volume;
+} commands[] = {
+	{ "up", do_up, true, true },
+	{ "down", do_down, true, true },
+	{ "primary", do_primary, true, true },
+	{ "secondary", do_secondary, true, true },
+	{ "wait", do_wait, false, true },
+	{ "status", do_status, false, false },
+	{ "peers", do_peers, false, false },
+	{ "reload", do_reload, true, false },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static const char *text_of(json_t *j, const char *key)
+{
+	const char *text = json_string_value(json_object_get(j, key));
+
+	return text ? text : "";
+}
+
+/* Return: false when the client is gone. */
+static bool run(struct client *c, json_t *j)
+{
+	const struct command *cmd = find_command(text_of(j, "cmd"));
+	struct request r = {
+		.core = {
+			.volume = text_of(j, "volume"), .force = json_is_true(json_object_get(j, "force")),
+			.peer_dead = json_is_true(json_object_get(j, "peer_dead")),
+		},
+		.what = text_of(j, "for"),
+	};
+	double timeout = json_number_value(json_object_get(j, "timeout"));
+	struct control *ctl = c->control;
+
+	if (!cmd)
+		return answer(c, false, "this agent does not know that command");
+	if (cmd->changes && !c->may_change)
+		return answer(c, false, "only root may change something");
+	if (cmd->needs_volume && !config_valid_name(r.core.volume))
+		return answer(c, false, "the command needs the name of a volume");
+	r.timeout_ms = timeout > 0 ? (uint64_t)(timeout * 1000) + 1 : 0;
+	do
+		r.core.id = ++ctl->last_request;
+	while (!r.core.id || find(ctl->agent, r.core.id));
+	c->request = r.core.id;
+	agent_now(ctl->agent);
+	cmd->run(c, &r);
+	for (struct client *i = ctl->clients; i; i = i->next)
+		if (i == c)
+			return true;
+	return false;
+}
+
+/* One request at a time; the next line waits for its answer. */
+static void take_lines(struct client *c)
+{
+	char *end;
+
+	while (!c->request && (end = memchr(c->in, '\n', c->in_have))) {
+		size_t length = (size_t)(end - c->in) + 1;
+		json_error_t error;
+		json_t *j;
+		bool alive;
+
+		*end = '\0';
+		j = json_loads(c->in, JSON_REJECT_DUPLICATES, &error);
+		memmove(c->in, c->in + length, c->in_have - length);
+		c->in_have -= length;
+		if (json_is_object(j))
+			alive = run(c, j);
+		else
+			alive = answer(c, false, "a request is one JSON object on one line");
+		json_decref(j);
+		if (!alive)
+			return;
+	}
+	if (c->in_have == sizeof(c->in)) {
+		c->in_have = 0;
+		answer(c, false, "the request is too long");
+	}
+}
+
+static void readable(struct loop_watch *w, uint32_t events)
+{
+	struct client *c = container(w, struct client, watch);
+	ssize_t n;
+
+	if ((events & EPOLLOUT) && !push(c))
+		return;
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	n = read(c->fd, c->in + c->in_have, sizeof(c->in) - c->in_have);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->in_have += (size_t)n;
+	take_lines(c);
+}
+
+static void come(struct loop_watch *w, uint32_t events)
+{
+	struct control *ctl = container(w, struct control, watch);
+	int fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred cred = { 0 };
+	socklen_t length = sizeof(cred);
+	struct client *c;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	c = ctl->count < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length)) {
+		free(c);
+		close(fd);
+		return;
+	}
+	c->control = ctl;
+	c->fd = fd;
+	c->may_change = cred.uid == 0 || cred.uid == geteuid();
+	c->watch.fd = -1;
+	c->watch.ready = readable;
+	c->next = ctl->clients;
+	ctl->clients = c;
+	ctl->count++;
+	if (loop_watch(&ctl->agent->loop, &c->watch, fd, EPOLLIN))
+		drop(c);
+}
+
+/* ------------------------------------------------------------- socket --- */
+
+/* A socket that nobody answers at is a dead agent's. */
+static int clear_path(const struct sockaddr_un *addr, struct err *e)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int ret;
+
+	if (fd < 0)
+		return err_set(e, errno, "socket: %s", strerror(errno));
+	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
+	close(fd);
+	if (!ret)
+		return err_set(e, EADDRINUSE, "another agent answers at %s: stop it first",
+			       addr->sun_path);
+	unlink(addr->sun_path);
+	return 0;
+}
+
+static void make_directory(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	mkdir(dir, 0755);
+}
+
+int control_start(struct agent *a, struct err *e)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct control *ctl = calloc(1, sizeof(*ctl));
+	int ret;
+
+	if (!ctl)
+		return err_set(e, ENOMEM, "out of memory");
+	ctl->agent = a;
+	ctl->watch.fd = -1;
+	ctl->watch.ready = come;
+	snprintf(ctl->path, sizeof(ctl->path), "%s", a->config.agent.socket);
+	memcpy(addr.sun_path, ctl->path, sizeof(addr.sun_path));
+	make_directory(ctl->path);
+	ret = clear_path(&addr, e);
+	if (ret)
+		goto free_control;
+	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ctl->fd < 0 || bind(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    chmod(ctl->path, 0666) || listen(ctl->fd, 32) ||
+	    loop_watch(&a->loop, &ctl->watch, ctl->fd, EPOLLIN)) {
+		ret = err_set(e, errno, "%s: %s", ctl->path, strerror(errno));
+		goto close_socket;
+	}
+	a->control = ctl;
+	return 0;
+
+close_socket:
+	if (ctl->fd >= 0)
+		close(ctl->fd);
+free_control:
+	free(ctl);
+	return ret;
+}
+
+void control_stop(struct agent *a)
+{
+	struct control *ctl = a->control;
+
+	while (ctl->clients) {
+		ctl->clients->request = 0;
+		drop(ctl->clients);
+	}
+	loop_unwatch(&a->loop, &ctl->watch);
+	close(ctl->fd);
+	unlink(ctl->path);
+	free(ctl);
+	a->control = NULL;
+}

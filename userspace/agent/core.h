@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent's judgement, without input or output: events come in through the
+ * functions below, actions come out of core->actions.  Time and random numbers
+ * are inputs too, so that a run can be repeated.
+ *
+ *	struct core	this node: who it is, its peers, its volumes
+ *	struct volume	one volume that is up here
+ *	struct pair	one volume and one peer: dials, meets, copies, joins, lives
+ *	struct session	one authenticated connection, bound to a pair by its HELLO
+ *
+ * One thread.  After each call the shell carries out all actions in order.
+ */
+#ifndef REPL_AGENT_CORE_H
+#define REPL_AGENT_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <repl/format.h>
+
+#include "action.h"
+#include "copy.h"
+#include "kernel.h"
+#include "verdict.h"
+
+enum core_limits {
+	CORE_DIAL_MIN_MS	= 100,
+	CORE_DIAL_MAX_MS	= 5000,
+	CORE_HELLO_MS		= 5000,		/* from TLS to the end of the hello */
+	CORE_PING_MS		= 2000,
+	CORE_DEAD_MS		= 10000,	/* nothing at all was heard */
+	CORE_CLOSING_MS		= 100,		/* look again whether a link has closed */
+	CORE_CLOSING_MAX_MS	= 2000,
+	CORE_RETRY_MIN_MS	= 100,		/* a procedure that failed */
+	CORE_RETRY_MAX_MS	= 5000,
+	CORE_CONSENT_MS		= 10000,
+	CORE_WORDS_MS		= 10000,	/* between two lines of progress */
+	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
+	CORE_MARKS_MAX		= 8,		/* MARKs under way before MAPs must wait */
+	CORE_ALLOWANCE_MAX	= 64,		/* passes between two attempts to join */
+	CORE_REASON_MAX		= 400,
+};
+
+/* Assumed until a delta was long enough to measure: bytes per second. */
+#define CORE_RATE_GUESS		(16ULL << 20)
+/* A delta shorter than this says nothing of the rate. */
+#define CORE_RATE_BYTES		(1ULL << 20)
+
+enum phase {
+	PHASE_OFF,		/* no session */
+	PHASE_LOOK,		/* reading the kernel, to tell the peer */
+	PHASE_MEET,		/* told; the verdict decides, or waits */
+	PHASE_UNLINK,		/* dropping a link that only one side has */
+	PHASE_LIVE,
+	PHASE_HOLD,		/* the volume is being taken down */
+
+	PHASE_L_FOLLOW,		/* leader: asked the peer to follow */
+	PHASE_L_SLOT,
+	PHASE_L_MAP,		/* taking in the follower's doubts */
+	PHASE_L_TURN,		/* another peer of the volume is joining */
+	PHASE_L_LINK,		/* both connect the link */
+	PHASE_L_FREEZE,
+	PHASE_L_CUT,
+	PHASE_L_SEND,
+	PHASE_L_DONE,		/* the follower applies and flushes */
+	PHASE_L_COMMIT,
+	PHASE_L_ADD,
+	PHASE_L_ADOPT,		/* thawed; the follower adopts */
+	PHASE_L_PAUSE,		/* before the next attempt to join */
+
+	PHASE_F_LOOK,
+	PHASE_F_SLOT,
+	PHASE_F_CUT,
+	PHASE_F_FOLLOW,
+	PHASE_F_MAP,
+	PHASE_F_READY,		/* the leader decides what comes next */
+	PHASE_F_BEGIN,		/* stop using this copy, then apply */
+	PHASE_F_APPLY,
+	PHASE_F_LINK,
+	PHASE_F_COMMIT,
+	PHASE_F_ADD,
+};
+
+struct core;
+struct session;
+
+struct core_peer {
+	char name[REPL_NODE_MAX];
+	uint8_t key[REPL_KEY_BYTES];
+	bool lower;		/* this node's key is lower than the peer's: it dials */
+};
+
+/* What the leader of a pair, or its follower, is about. */
+struct procedure {
+	uint64_t nonce;			/* of the FOLLOW in force */
+	bool equal;			/* nothing was to be copied */
+	bool full;
+	bool followed;			/* this copy is durably the leader's */
+	bool map_done;
+	bool paused;			/* the session's messages wait */
+	bool last;			/* the delta under way is the last one */
+	bool last_done;			/* follower: applied it */
+	bool frozen;			/* leader: asked for REPL_GATE_JOIN */
+	bool link_open, link_ready;	/* this end of the link's connection, the other's */
+	bool link_offered;		/* follower: OP_LINK_OPEN is under way or done */
+	uint64_t cookie;
+	uint64_t delta_id;
+	struct msg_delta delta;
+	struct copy sent;		/* leader: as told with the last delta */
+	uint64_t began_at;		/* this pass */
+	uint64_t rate;			/* bytes per second, measured; 0: not yet */
+	unsigned int passes;		/* since the last attempt to join */
+	unsigned int allowance;		/* passes before the next attempt */
+	unsigned int join_failures;
+	/* For people. */
+	uint64_t total_bytes;		/* when the copying began */
+	uint64_t done_bytes;		/* of this pass */
+	uint64_t left_bytes;		/* when this pass began */
+	uint64_t start_at;
+	uint64_t words_at;
+	unsigned int words_percent;
+};
+
+struct pair {
+	struct core *core;
+	struct volume *volume;
+	const struct core_peer *peer;
+	void *io;			/* the shell's */
+	enum phase phase;
+	struct session *session;	/* NULL: none that said HELLO */
+
+	bool dialling;
+	uint64_t dial_at;		/* 0: not to be dialled */
+	unsigned int dial_failures;
+
+	struct copy mine;		/* as of the last GET */
+	struct copy said;		/* as told last */
+	struct copy theirs;		/* as heard last */
+	bool have_said, have_theirs;
+	bool say;			/* tell it even if nothing changed */
+	bool closing;			/* the slot's last link has I/O left */
+	struct verdict verdict;
+	bool judged;
+	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
+	char reason[CORE_REASON_MAX];	/* for status: what it waits for */
+
+	uint32_t turn;			/* of the procedure; answers of older ones only count */
+	unsigned int pending;		/* ops under way */
+	unsigned int failures;		/* procedures that failed since the last success */
+	uint64_t retry_at;		/* no new procedure before */
+	uint64_t timer;			/* 0: none; meaning by phase */
+	void (*then)(struct pair *p);	/* goes on with the next snapshot */
+	unsigned int looks;		/* for how long a link has been closing */
+	struct procedure run;
+
+	bool asked, granted;		/* promotion: CONSENT_ASK sent, consent given */
+};
+
+struct volume_settings {
+	uint32_t join_limit_ms;
+	uint32_t timeout_ms;
+	uint32_t stuck_ms;
+	bool plain;
+};
+
+/* Things an administrator waits for, one at a time for each volume. */
+enum task_kind { TASK_NONE, TASK_PRIMARY, TASK_SECONDARY, TASK_DOWN };
+
+struct task {
+	enum task_kind kind;
+	uint32_t request;
+	uint32_t flags;			/* of the kernel command */
+	uint64_t deadline;		/* TASK_PRIMARY: for the consents */
+	bool unlink;			/* links are dropped first */
+	bool begun;			/* the kernel command is under way */
+	bool force;
+};
+
+enum wait_kind { WAIT_CONNECTED, WAIT_IN_SYNC, WAIT_PRIMARY, WAIT_SECONDARY };
+
+struct waiter {
+	struct waiter *next;
+	struct volume *volume;
+	uint32_t request;
+	enum wait_kind what;
+	uint64_t deadline;
+};
+
+struct volume {
+	struct core *core;
+	struct volume *next;
+	void *io;			/* the shell's */
+	char name[REPL_NAME_MAX];
+	struct volume_settings set;
+	struct kernel_volume k;
+	bool known;			/* ->k is filled */
+	bool unclean;			/* stopped so, and no peer has agreed since */
+	struct pair *pair[REPL_SLOTS_MAX];
+	unsigned int pair_count;
+	struct pair *joining;		/* holds or is about to hold REPL_GATE_JOIN */
+	const struct pair *served;	/* secondary here, and this pair's peer is primary and live */
+	struct task task;
+	unsigned int pending;		/* ops of the volume itself */
+	const struct core_peer *consent_to;
+	uint64_t consent_until;
+};
+
+struct session {
+	struct session *next;
+	struct core *core;
+	uint32_t conn;
+	const struct core_peer *peer;
+	struct pair *pair;		/* a dialled one: at once; else by HELLO */
+	bool server;
+	bool open;			/* both HELLOs were exchanged */
+	bool closing;			/* refused: nothing more is heard */
+	uint64_t since;
+	uint64_t heard_at;
+	uint64_t ping_at;
+};
+
+struct core {
+	char node[REPL_NODE_MAX];
+	uint8_t key[REPL_KEY_BYTES];
+	uint64_t now;			/* ms, monotonic */
+	uint64_t (*random)(void *arg);
+	void *random_arg;
+	struct core_peer peer[32];
+	unsigned int peer_count;
+	struct volume *volumes;
+	struct session *sessions;
+	struct waiter *waiters;
+	struct action_queue actions;
+};
+
+/**
+ * core_init - an agent that knows nobody yet
+ * @random: 64 random bits; unpredictable ones, tokens are made of them
+ */
+void core_init(struct core *c, const char *node, const uint8_t key[REPL_KEY_BYTES],
+	       uint64_t (*random)(void *arg), void *arg);
+
+/** core_exit - forget everything; emits nothing more */
+void core_exit(struct core *c);
+
+/** core_peer_add - a node that may connect. Return: it, or NULL when there are too many. */
+const struct core_peer *core_peer_add(struct core *c, const char *name,
+				      const uint8_t key[REPL_KEY_BYTES]);
+const struct core_peer *core_peer_by_key(const struct core *c,
+					 const uint8_t key[REPL_KEY_BYTES]);
+const struct core_peer *core_peer_by_name(const struct core *c, const char *name);
+
+/**
+ * core_volume_up - the kernel has it attached; its peers are added next
+ * @unclean: the superblock was not clean when it was attached
+ */
+struct volume *core_volume_up(struct core *c, const char *name,
+			      const struct volume_settings *set, bool unclean, void *io);
+struct volume *core_volume(const struct core *c, const char *name);
+
+/** core_volume_free - at ACTION_REMOVED: nothing refers to it any more */
+void core_volume_free(struct volume *v);
+
+/** core_pair_add - the volume has a copy on @peer. Return: it, or NULL when there are too many. */
+struct pair *core_pair_add(struct volume *v, const struct core_peer *peer);
+
+/*
+ * Events.  Set core->now first.
+ */
+
+/** core_start - after all pairs of a volume were added: begin */
+void core_start(struct volume *v);
+
+/** core_tick - a deadline has passed */
+void core_tick(struct core *c);
+
+/** core_deadline - when core_tick() wants to be called next, ms; UINT64_MAX: never */
+uint64_t core_deadline(const struct core *c);
+
+/** core_snapshot - the answer to ACTION_GET; @k is NULL when the volume is gone */
+void core_snapshot(struct volume *v, const struct kernel_volume *k);
+
+/** core_event - the kernel says that something changed; @v NULL: everything may have */
+void core_event(struct core *c, struct volume *v);
+
+/** core_session_up - TLS stands; @pair is the dialled one, or NULL on the side that accepted */
+void core_session_up(struct core *c, uint32_t conn, const struct core_peer *peer,
+		     struct pair *pair);
+
+/** core_dial_failed - ACTION_DIAL did not lead to a session */
+void core_dial_failed(struct pair *p, const char *why);
+
+/** core_session_down - a connection is gone; also after ACTION_CLOSE */
+void core_session_down(struct core *c, uint32_t conn, const char *why);
+
+/** core_heard - bytes arrived */
+void core_heard(struct core *c, uint32_t conn);
+
+/** core_message - a whole message, but BLOCKS, ZEROS and DELTA_END, which are OP_DELTA_APPLY's */
+void core_message(struct core *c, uint32_t conn, const struct msg_header *h, const void *body);
+
+/**
+ * core_op_done - an op has ended
+ * @p: its pair, or NULL: of the volume itself
+ */
+void core_op_done(struct volume *v, struct pair *p, enum op_kind kind, uint32_t turn,
+		  const struct op_result *r);
+
+/** core_progress - bulk work of the pair has moved on by @bytes */
+void core_progress(struct pair *p, uint64_t bytes);
+
+struct core_request {
+	uint32_t id;
+	const char *volume;
+	bool force, peer_dead;
+};
+
+void core_primary(struct core *c, const struct core_request *r);
+void core_secondary(struct core *c, const struct core_request *r);
+void core_down(struct core *c, const struct core_request *r);
+
+/** core_wait - answers when it is so. @timeout_ms: 0 waits for ever */
+void core_wait(struct core *c, const struct core_request *r, enum wait_kind what,
+	       uint64_t timeout_ms);
+
+/** core_request_gone - nobody waits for that answer any more; what was begun goes on */
+void core_request_gone(struct core *c, uint32_t id);
+
+/* For the parts of the core only. */
+
+/** core_log - "volume/peer: sentence" */
+void core_log(struct core *c, enum log_level level, const struct volume *v,
+	      const struct pair *p, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void core_get(struct volume *v);
+void core_op(struct volume *v, struct pair *p, const struct op *op);
+void core_reply(struct core *c, uint32_t request, bool ok, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+uint64_t core_random(struct core *c);
+
+/** core_backoff - @least doubled @failures times, at most @most, with up to a quarter of jitter */
+uint64_t core_backoff(struct core *c, uint64_t least, uint64_t most, unsigned int failures);
+
+#endif /* REPL_AGENT_CORE_H */

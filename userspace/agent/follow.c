@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The follower's side; lead.c tells the order.
+ *
+ * What this copy doubts, the blocks of its own map for the leader, is read from a
+ * cut that stays open to the end: it is committed only when the link is about to be
+ * adopted, and closing it in any other case makes the blocks dirty again.
+ *
+ * This copy is durably given up (OP_FOLLOW) before the first block of the leader is
+ * written to it.  When nothing is in doubt on either side, that may never be needed.
+ */
+#include "pair.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "id.h"
+#include "session.h"
+
+static void fail(struct pair *p, enum op_kind kind, const struct op_result *r)
+{
+	pair_leave(p, true, "could not %s: %s", op_name(kind),
+		   r->text && r->text[0] ? r->text : strerror(-r->error));
+}
+
+static void look_then(struct pair *p, void (*then)(struct pair *p))
+{
+	p->then = then;
+	core_get(p->volume);
+}
+
+static void say_following(struct pair *p)
+{
+	struct op op = { .kind = OP_MAP_SEND, .size = p->theirs.size };
+
+	p->phase = PHASE_F_MAP;
+	p->said = p->mine;
+	pair_reason(p, "follows %s", p->peer->name);
+	session_send_copy(p, REPL_MSG_FOLLOWING, &p->mine, p->run.nonce);
+	core_op(p->volume, p, &op);
+}
+
+static void give_up_copy(struct pair *p, enum phase phase)
+{
+	struct op op = {
+		.kind = OP_FOLLOW, .slot = (uint8_t)pair_slot(p), .id = p->theirs.uuid,
+	};
+
+	p->phase = phase;
+	core_op(p->volume, p, &op);
+}
+
+static void cut(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_CUT, .slot = (uint8_t)pair_slot(p), .flags = REPL_CUT_UNFROZEN,
+	};
+
+	if (pair_slot(p) < 0) {
+		pair_leave(p, true, "the slot that was assigned is not there");
+		return;
+	}
+	p->phase = PHASE_F_CUT;
+	core_op(p->volume, p, &op);
+}
+
+static void assign_slot(struct pair *p)
+{
+	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
+	int slot = pair_slot(p);
+
+	if (slot >= 0 && id_equal(&p->mine.slot_copy_id, &p->theirs.copy_id)) {
+		cut(p);
+		return;
+	}
+	if (slot < 0)
+		slot = pair_free_slot(p);
+	if (slot < 0) {
+		pair_leave(p, true, "all %u slots of this copy are in use: make it anew with more, "
+			   "or free one", p->volume->k.slots);
+		return;
+	}
+	op.slot = (uint8_t)slot;
+	memcpy(op.key, p->peer->key, sizeof(op.key));
+	p->phase = PHASE_F_SLOT;
+	core_op(p->volume, p, &op);
+}
+
+/*
+ * A copy follows one leader, and while its content changes it is equal to no other
+ * node's.  So a primary is followed after all other links have ended; and for the
+ * sake of another secondary no live link is given up: that one's turn comes when
+ * something has changed, and then it is told.
+ */
+static bool bound_to_another(struct pair *p)
+{
+	const struct pair *other = pair_other_leader(p);
+	struct volume *v = p->volume;
+	bool primary = p->theirs.flags & REPL_MV_PRIMARY;
+	bool bound = false;
+
+	for (unsigned int i = 0; !other && i < v->pair_count; i++) {
+		struct pair *live = v->pair[i];
+
+		if (live == p || !(live->mine.flags & REPL_MV_LIVE))
+			continue;
+		if (!primary && !verdict_equal(p->verdict.kind))
+			other = live;
+		bound |= primary;
+		if (primary && live->phase == PHASE_LIVE)
+			pair_unlink(live, "this copy is about to follow the primary");
+	}
+	if (other) {
+		p->phase = PHASE_MEET;
+		pair_reason(p, "nothing to do: this copy goes with %s", other->peer->name);
+	} else if (bound) {
+		p->timer = p->core->now + CORE_RETRY_MIN_MS;
+	}
+	return other || bound;
+}
+
+/* The snapshot is fresh: does this side judge as the leader does? */
+static void agree(struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	if (p->pending || p->closing) {
+		pair_look(p, true);
+		return;
+	}
+	verdict(&p->verdict, &p->mine, &p->theirs, p->peer->lower);
+	if (v->served && v->served != p) {
+		p->phase = PHASE_MEET;
+		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);
+		return;
+	}
+	if (!verdict_follows(p->verdict.kind)) {
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "%s wants to lead, but: %s (%s)",
+			 p->peer->name, verdict_name(p->verdict.kind), p->verdict.why);
+		pair_look(p, true);
+		return;
+	}
+	if (bound_to_another(p))
+		return;
+	p->run.equal = verdict_equal(p->verdict.kind);
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "follows %s: %s", p->peer->name,
+		 p->verdict.why);
+	assign_slot(p);
+}
+
+void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce)
+{
+	p->theirs = *theirs;
+	memset(&p->run, 0, sizeof(p->run));
+	p->run.nonce = nonce;
+	p->phase = PHASE_F_LOOK;
+	p->timer = 0;
+	look_then(p, agree);
+}
+
+/* Every slot but the leader's, and those that are free, learns of what is written. */
+static uint32_t other_slots(const struct pair *p)
+{
+	const struct kernel_volume *k = &p->volume->k;
+	int mine = pair_slot(p);
+	uint32_t mask = 0;
+
+	for (unsigned int i = 0; i < k->slot_count; i++)
+		if (k->slot[i].index != mine)
+			mask |= 1u << k->slot[i].index;
+	return mask;
+}
+
+static void apply(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_DELTA_APPLY, .delta = p->run.delta, .mask = other_slots(p),
+		.size = p->mine.size < p->theirs.size ? p->mine.size : p->theirs.size,
+	};
+
+	p->phase = PHASE_F_APPLY;
+	p->run.last = p->run.delta.flags & REPL_MD_LAST;
+	p->run.last_done = false;
+	p->run.done_bytes = 0;
+	p->run.left_bytes = p->run.delta.blocks << REPL_BLOCK_SHIFT;
+	p->run.began_at = p->core->now;
+	core_op(p->volume, p, &op);
+	session_pause(p, false);
+}
+
+void follow_delta(struct pair *p, const struct msg_delta *d)
+{
+	if (!pair_following(p))
+		return;
+	if (p->phase != PHASE_F_READY && p->phase != PHASE_F_LINK) {
+		pair_protocol(p, "DELTA_BEGIN before the one before it was done");
+		return;
+	}
+	p->run.delta = *d;
+	/* What follows is for OP_DELTA_APPLY, which may have to wait. */
+	session_pause(p, true);
+	if (d->blocks && !p->run.followed)
+		give_up_copy(p, PHASE_F_BEGIN);
+	else
+		apply(p);
+}
+
+static void applied(struct pair *p, const struct op_result *r)
+{
+	struct repl_msg_delta m;
+
+	p->run.delta.sent_bytes = r->sent_bytes;
+	p->run.delta.zero_bytes = r->zero_bytes;
+	p->run.last_done = p->run.last;
+	p->phase = PHASE_F_READY;
+	msg_pack_delta(&p->run.delta, &m);
+	session_send(p, REPL_MSG_DELTA_DONE, &m, sizeof(m));
+}
+
+void follow_offer(struct pair *p, const struct msg_link *l)
+{
+	struct op op = { .kind = OP_LINK_OPEN, .link = *l, .dial = p->peer->lower };
+
+	if (p->phase != PHASE_F_READY)
+		return;
+	if (l->plain != p->volume->set.plain || strcmp(l->volume, p->volume->name)) {
+		pair_protocol(p, "a link %s TLS for volume %s was not agreed",
+			      l->plain ? "without" : "with", l->volume);
+		return;
+	}
+	p->phase = PHASE_F_LINK;
+	p->run.cookie = l->cookie;
+	p->run.link_open = false;
+	p->run.last_done = false;
+	core_op(p->volume, p, &op);
+}
+
+static void link_open(struct pair *p)
+{
+	struct msg_link l = { .cookie = p->run.cookie, .plain = p->volume->set.plain };
+	struct repl_msg_link m;
+
+	p->run.link_open = true;
+	if (p->phase == PHASE_F_LINK)
+		p->phase = PHASE_F_READY;
+	snprintf(l.volume, sizeof(l.volume), "%s", p->volume->name);
+	msg_pack_link(&l, &m);
+	session_send(p, REPL_MSG_LINK_READY, &m, sizeof(m));
+}
+
+/* The leader has adopted its end: this copy is the leader's volume, and takes its name. */
+void follow_adopt(struct pair *p, const struct copy *theirs)
+{
+	struct op op = { .kind = OP_COMMIT };
+
+	if (!pair_following(p))
+		return;
+	if (p->phase != PHASE_F_READY || !p->run.last_done || !p->run.link_open ||
+	    theirs->cookie != p->run.cookie ||
+	    !id_equal(&theirs->generation, &p->run.delta.generation)) {
+		pair_leave(p, true, "%s has adopted a link that was not ready here", p->peer->name);
+		return;
+	}
+	p->theirs = *theirs;
+	p->phase = PHASE_F_COMMIT;
+	core_op(p->volume, p, &op);
+}
+
+static void add_link(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_LINK_ADD, .slot = (uint8_t)pair_slot(p), .cookie = p->run.cookie,
+		.flags = REPL_LINK_FOLLOW | (p->volume->set.plain ? REPL_LINK_CRC : REPL_LINK_TLS),
+		.id = p->theirs.generation, .epoch = p->theirs.epoch,
+	};
+
+	memcpy(op.history, p->theirs.history, sizeof(op.history));
+	p->phase = PHASE_F_ADD;
+	core_op(p->volume, p, &op);
+}
+
+void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
+{
+	if (r->error && kind != OP_LINK_OPEN) {
+		fail(p, kind, r);
+		return;
+	}
+	switch (kind) {
+	case OP_SLOT_SET:
+		look_then(p, cut);
+		break;
+	case OP_CUT:
+		if (p->run.equal)
+			look_then(p, say_following);
+		else
+			give_up_copy(p, PHASE_F_FOLLOW);
+		break;
+	case OP_FOLLOW:
+		p->run.followed = true;
+		if (p->phase == PHASE_F_BEGIN)
+			apply(p);
+		else
+			look_then(p, say_following);
+		break;
+	case OP_MAP_SEND:
+		p->phase = PHASE_F_READY;
+		break;
+	case OP_DELTA_APPLY:
+		applied(p, r);
+		break;
+	case OP_LINK_OPEN:
+		if (r->error == -ECANCELED)
+			break;	/* a newer offer has taken its place */
+		if (r->error) {
+			if (p->phase == PHASE_F_LINK)
+				p->phase = PHASE_F_READY;
+			core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "the link did not come up: %s",
+				 r->text ? r->text : strerror(-r->error));
+		} else {
+			link_open(p);
+		}
+		break;
+	case OP_COMMIT:
+		add_link(p);
+		break;
+	case OP_LINK_ADD:
+		session_send(p, REPL_MSG_LINK_LIVE, NULL, 0);
+		pair_finish(p);
+		break;
+	default:
+		break;
+	}
+}
+
+void follow_tick(struct pair *p)
+{
+	if (p->phase == PHASE_F_LOOK)
+		look_then(p, agree);
+}
+
+void follow_snapshot(struct pair *p)
+{
+	if (p->volume->k.role == REPL_ROLE_PRIMARY)
+		pair_leave(p, true, "this copy is primary now and follows nobody");
+}

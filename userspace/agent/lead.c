@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The leader's side.
+ *
+ *	FOLLOW ->			the follower stops using its copy
+ *	<- FOLLOWING, MAP..., MAP	its doubts are added to this side's map
+ *	passes: cut, DELTA_BEGIN, blocks, DELTA_END -> , <- DELTA_DONE, commit
+ *	until what is left takes less than half of the join limit; then
+ *	LINK_OFFER -> , <- LINK_READY	the link's connection stands on both sides
+ *	freeze, one more pass, adopt the link, thaw, LINK_ADOPT -> , <- LINK_LIVE
+ *
+ * Every pass is complete in itself: its cut is committed only after the follower has
+ * flushed it.  So a freeze that ends early (the module thaws by itself) costs
+ * nothing but another attempt; the kernel refuses to adopt a link without it.
+ */
+#include "pair.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "id.h"
+#include "session.h"
+#include "units.h"
+
+static void next_step(struct pair *p);
+
+static uint64_t dirty_bytes(const struct pair *p)
+{
+	return p->mine.slot_dirty_blocks << REPL_BLOCK_SHIFT;
+}
+
+static const char *words(const struct op_result *r)
+{
+	return r->text && r->text[0] ? r->text : strerror(-r->error);
+}
+
+/* Gives back what the whole volume was told for this pair. */
+static void release_volume(struct pair *p)
+{
+	struct volume *v = p->volume;
+
+	if (p->run.frozen) {
+		struct action *a = action_add(&p->core->actions, ACTION_THAW, 0);
+
+		a->volume = v;
+		a->pair = p;
+	}
+	p->run.frozen = false;
+	if (v->joining != p)
+		return;
+	v->joining = NULL;
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->phase == PHASE_L_TURN)
+			v->pair[i]->timer = p->core->now;
+}
+
+void lead_leave(struct pair *p)
+{
+	release_volume(p);
+}
+
+void lead_start(struct pair *p)
+{
+	p->run.nonce = core_random(p->core) | 1;
+	p->run.equal = verdict_equal(p->verdict.kind);
+	p->run.full = verdict_full(p->verdict.kind);
+	p->run.allowance = 1;
+	p->phase = PHASE_L_FOLLOW;
+	p->said = p->mine;
+	pair_reason(p, "waits for %s to follow", p->peer->name);
+	session_send_copy(p, REPL_MSG_FOLLOW, &p->mine, p->run.nonce);
+}
+
+/* ----------------------------------------------- what both sides doubt -- */
+
+static void mark(struct pair *p, const struct repl_extent *extents, size_t count)
+{
+	struct op op = {
+		.kind = OP_MARK, .mask = 1u << pair_slot(p), .extent_count = count,
+		.extents = malloc(count * sizeof(*extents)),
+	};
+
+	if (!op.extents)
+		abort();
+	memcpy(op.extents, extents, count * sizeof(*extents));
+	core_op(p->volume, p, &op);
+}
+
+/* The slot is the follower's: take in its map, and on a first copy everything. */
+static void take_map(struct pair *p)
+{
+	p->phase = PHASE_L_MAP;
+	pair_reason(p, "takes in what %s doubts", p->peer->name);
+	if (pair_slot(p) < 0) {
+		pair_leave(p, true, "the slot that was assigned is not there");
+		return;
+	}
+	if (p->run.full) {
+		struct repl_extent all = { .count = copy_blocks(p->mine.size) };
+
+		mark(p, &all, 1);
+	}
+	session_pause(p, false);
+}
+
+void lead_following(struct pair *p, const struct copy *theirs)
+{
+	int slot = pair_slot(p);
+	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER };
+
+	if (p->phase != PHASE_L_FOLLOW || theirs->cookie != p->run.nonce)
+		return;
+	p->theirs = *theirs;
+	p->theirs.cookie = 0;
+	session_pause(p, true);
+	if (slot >= 0 && id_equal(&p->mine.slot_copy_id, &theirs->copy_id)) {
+		take_map(p);
+		return;
+	}
+	if (slot < 0)
+		slot = pair_free_slot(p);
+	if (slot < 0) {
+		pair_leave(p, true, "all %u slots of this copy are in use: make it anew with more, "
+			   "or free one", p->volume->k.slots);
+		return;
+	}
+	op.slot = (uint8_t)slot;
+	op.id = theirs->copy_id;
+	memcpy(op.key, p->peer->key, sizeof(op.key));
+	p->phase = PHASE_L_SLOT;
+	core_op(p->volume, p, &op);
+}
+
+static void map_step(struct pair *p)
+{
+	session_pause(p, p->pending >= CORE_MARKS_MAX);
+	if (p->run.map_done && !p->pending) {
+		session_pause(p, false);
+		p->phase = PHASE_L_COMMIT;
+		p->then = next_step;
+		core_get(p->volume);
+	}
+}
+
+void lead_map(struct pair *p, const void *body, uint32_t length)
+{
+	struct repl_extent extent[REPL_MSG_EXTENTS_MAX];
+	struct err e;
+	int count;
+
+	if (p->phase != PHASE_L_MAP || p->run.map_done)
+		return;
+	count = msg_unpack_extents(extent, body, length, copy_blocks(p->mine.size), &e);
+	if (count < 0) {
+		pair_protocol(p, "%s", e.text);
+		return;
+	}
+	for (int i = 0; i < count; i += REPL_EXTENTS_MAX)
+		mark(p, extent + i, count - i < REPL_EXTENTS_MAX ? (size_t)(count - i)
+							       : REPL_EXTENTS_MAX);
+	p->run.map_done = !length;
+	map_step(p);
+}
+
+/* ----------------------------------------------------------- one pass --- */
+
+static void cut(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_CUT, .slot = (uint8_t)pair_slot(p), .flags = REPL_CUT_UNFROZEN,
+	};
+
+	p->phase = PHASE_L_CUT;
+	p->run.began_at = p->core->now;
+	p->run.done_bytes = 0;
+	core_op(p->volume, p, &op);
+}
+
+static void first_pass_words(struct pair *p)
+{
+	char text[UNITS_TEXT_MAX];
+
+	if (p->run.start_at)
+		return;
+	p->run.start_at = p->run.words_at = p->core->now;
+	p->run.total_bytes = dirty_bytes(p);
+	if (p->run.total_bytes)
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "copying %s to %s",
+			 units_format_bytes(p->run.total_bytes, text), p->peer->name);
+}
+
+/* The cut is drained, and the snapshot newer than it: what it holds is in 'dirty'. */
+static void send_delta(struct pair *p)
+{
+	struct op op = { .kind = OP_DELTA_SEND };
+
+	first_pass_words(p);
+	p->run.sent = p->mine;
+	p->run.left_bytes = dirty_bytes(p);
+	p->run.delta = (struct msg_delta){
+		.id = ++p->run.delta_id, .flags = p->run.last ? REPL_MD_LAST : 0,
+		.blocks = p->mine.slot_dirty_blocks,
+		.generation = p->mine.generation, .epoch = p->mine.epoch,
+	};
+	op.delta = p->run.delta;
+	op.size = p->mine.size;
+	p->phase = PHASE_L_SEND;
+	pair_reason(p, "copies to %s", p->peer->name);
+	core_op(p->volume, p, &op);
+}
+
+static void measure(struct pair *p)
+{
+	uint64_t ms = p->core->now - p->run.began_at;
+	uint64_t bytes = p->run.delta.sent_bytes + p->run.delta.zero_bytes;
+
+	if (bytes < CORE_RATE_BYTES)
+		return;
+	p->run.rate = bytes * 1000 / (ms ? ms : 1);
+	if (!p->run.rate)
+		p->run.rate = 1;
+}
+
+void lead_delta_done(struct pair *p, const struct msg_delta *d)
+{
+	struct op op = { .kind = OP_COMMIT };
+
+	if (p->phase != PHASE_L_DONE || d->id != p->run.delta.id)
+		return;
+	if (d->sent_bytes != p->run.delta.sent_bytes ||
+	    d->zero_bytes != p->run.delta.zero_bytes) {
+		pair_leave(p, true, "%s applied %" PRIu64 "+%" PRIu64 " bytes of %" PRIu64 "+%"
+			   PRIu64, p->peer->name, d->sent_bytes, d->zero_bytes,
+			   p->run.delta.sent_bytes, p->run.delta.zero_bytes);
+		return;
+	}
+	measure(p);
+	p->run.passes++;
+	p->phase = PHASE_L_COMMIT;
+	core_op(p->volume, p, &op);
+}
+
+/* --------------------------------------------------------------- join --- */
+
+static void offer_link(struct pair *p)
+{
+	struct repl_msg_link m;
+	struct op op = { .kind = OP_LINK_OPEN, .dial = p->peer->lower };
+
+	p->volume->joining = p;
+	p->run.link_open = p->run.link_ready = false;
+	p->run.cookie = core_random(p->core) | 1;
+	op.link.cookie = p->run.cookie;
+	op.link.plain = p->volume->set.plain;
+	snprintf(op.link.volume, sizeof(op.link.volume), "%s", p->volume->name);
+	for (unsigned int i = 0; op.link.plain && i < REPL_TOKEN_BYTES; i += 8) {
+		uint64_t bits = core_random(p->core);
+
+		memcpy(op.link.token + i, &bits, 8);
+	}
+	p->phase = PHASE_L_LINK;
+	p->timer = p->core->now + CORE_LINK_MS;
+	pair_reason(p, "connects the link");
+	msg_pack_link(&op.link, &m);
+	session_send(p, REPL_MSG_LINK_OFFER, &m, sizeof(m));
+	core_op(p->volume, p, &op);
+}
+
+static void freeze(struct pair *p)
+{
+	struct op op = { .kind = OP_FREEZE, .deadline_ms = p->volume->set.join_limit_ms };
+
+	if (!p->run.link_open || !p->run.link_ready)
+		return;
+	p->phase = PHASE_L_FREEZE;
+	p->timer = 0;
+	p->run.frozen = true;
+	p->run.last = true;
+	core_op(p->volume, p, &op);
+}
+
+static bool small_enough(const struct pair *p)
+{
+	uint64_t rate = p->run.rate ? p->run.rate : CORE_RATE_GUESS;
+
+	return dirty_bytes(p) * 1000 / rate < p->volume->set.join_limit_ms / 2;
+}
+
+/* Between two passes, the snapshot fresh: join, or copy what has come up meanwhile. */
+static void next_step(struct pair *p)
+{
+	struct volume *v = p->volume;
+
+	if (small_enough(p) && (p->run.passes >= p->run.allowance || !dirty_bytes(p))) {
+		if (v->joining && v->joining != p) {
+			p->phase = PHASE_L_TURN;
+			pair_reason(p, "waits until %s has joined", v->joining->peer->name);
+		} else {
+			offer_link(p);
+		}
+		return;
+	}
+	if (p->run.passes && p->run.passes % CORE_ALLOWANCE_MAX == 0)
+		core_log(p->core, LOG_LEVEL_WARN, v, p, "still behind after %u passes: writes come "
+			 "about as fast as they can be copied", p->run.passes);
+	cut(p);
+}
+
+/* This attempt to join has failed: more passes, longer pauses, and another one. */
+static void join_failed(struct pair *p, const char *why)
+{
+	struct action *a;
+
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "not joined yet (attempt %u): %s",
+		 ++p->run.join_failures, why);
+	release_volume(p);
+	a = action_add(&p->core->actions, ACTION_ABORT, 0);
+	a->pair = p;
+	a->volume = p->volume;
+	p->run.last = false;
+	p->run.passes = 0;
+	p->run.allowance *= 2;
+	if (p->run.allowance > CORE_ALLOWANCE_MAX)
+		p->run.allowance = CORE_ALLOWANCE_MAX;
+	p->phase = PHASE_L_PAUSE;
+	p->timer = p->core->now + core_backoff(p->core, CORE_RETRY_MIN_MS, CORE_RETRY_MAX_MS,
+					       p->run.join_failures);
+	pair_reason(p, "not joined after %u attempts: %s", p->run.join_failures, why);
+}
+
+/*
+ * The last delta is committed.  What the follower has is this volume as it is now,
+ * if the gate is still shut and no new generation was made meanwhile.
+ */
+static void add_link(struct pair *p)
+{
+	const struct volume *v = p->volume;
+	struct op op = {
+		.kind = OP_LINK_ADD, .slot = (uint8_t)pair_slot(p), .cookie = p->run.cookie,
+		.flags = v->set.plain ? REPL_LINK_CRC : REPL_LINK_TLS,
+	};
+
+	if (!(v->k.gate & REPL_GATE_JOIN)) {
+		join_failed(p, "the last delta took longer than the join limit");
+	} else if (dirty_bytes(p) || !id_equal(&p->mine.generation, &p->run.sent.generation)) {
+		join_failed(p, "the volume has changed during the last delta");
+	} else {
+		p->run.sent = p->mine;
+		p->phase = PHASE_L_ADD;
+		core_op(p->volume, p, &op);
+	}
+}
+
+/* Adopted: from here on a failure is the loss of a link, which the kernel deals with. */
+static void adopted(struct pair *p)
+{
+	if (!(p->mine.flags & REPL_MV_LIVE)) {
+		pair_leave(p, true, "the link was lost as soon as it was adopted");
+		return;
+	}
+	if (!id_equal(&p->mine.generation, &p->run.sent.generation)) {
+		pair_leave(p, true, "a new generation began while the link was adopted");
+		return;
+	}
+	release_volume(p);
+	p->phase = PHASE_L_ADOPT;
+	pair_reason(p, "waits for %s to adopt the link", p->peer->name);
+	session_send_copy(p, REPL_MSG_LINK_ADOPT, &p->mine, 0);
+}
+
+void lead_ready(struct pair *p, const struct msg_link *l)
+{
+	if (p->phase != PHASE_L_LINK || l->cookie != p->run.cookie)
+		return;
+	p->run.link_ready = true;
+	freeze(p);
+}
+
+void lead_link_live(struct pair *p)
+{
+	if (p->phase != PHASE_L_ADOPT)
+		return;
+	p->theirs.flags |= REPL_MV_LIVE;
+	p->theirs.cookie = p->run.cookie;
+	pair_finish(p);
+}
+
+/* -------------------------------------------------------------- events --- */
+
+static void op_failed(struct pair *p, enum op_kind kind, const struct op_result *r)
+{
+	char text[CORE_REASON_MAX];
+
+	snprintf(text, sizeof(text), "could not %s: %s", op_name(kind), words(r));
+	if (kind == OP_LINK_OPEN || kind == OP_FREEZE || kind == OP_LINK_ADD)
+		join_failed(p, text);
+	else
+		pair_leave(p, true, "%s", text);
+}
+
+void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
+{
+	if (r->error) {
+		if (p->phase != PHASE_L_PAUSE)
+			op_failed(p, kind, r);
+		return;
+	}
+	switch (kind) {
+	case OP_SLOT_SET:
+		p->run.full = false;	/* the kernel has marked everything */
+		p->then = take_map;
+		core_get(p->volume);
+		break;
+	case OP_MARK:
+		map_step(p);
+		break;
+	case OP_FREEZE:
+		cut(p);
+		break;
+	case OP_CUT:
+		p->then = send_delta;
+		core_get(p->volume);
+		break;
+	case OP_DELTA_SEND:
+		p->run.delta.sent_bytes = r->sent_bytes;
+		p->run.delta.zero_bytes = r->zero_bytes;
+		p->phase = PHASE_L_DONE;
+		break;
+	case OP_COMMIT:
+		p->then = p->run.last ? add_link : next_step;
+		core_get(p->volume);
+		break;
+	case OP_LINK_OPEN:
+		if (p->phase != PHASE_L_LINK)
+			break;
+		p->run.link_open = true;
+		freeze(p);
+		break;
+	case OP_LINK_ADD:
+		p->then = adopted;
+		core_get(p->volume);
+		break;
+	default:
+		break;
+	}
+}
+
+void lead_snapshot(struct pair *p)
+{
+	if (p->phase == PHASE_L_ADOPT && !(p->mine.flags & REPL_MV_LIVE))
+		pair_leave(p, true, "the link was lost before %s adopted it", p->peer->name);
+}
+
+void lead_tick(struct pair *p)
+{
+	if (p->phase == PHASE_L_LINK) {
+		join_failed(p, p->run.link_open ? "the peer's end of the link did not come up"
+						: "the link did not come up");
+	} else if (p->phase == PHASE_L_TURN || p->phase == PHASE_L_PAUSE) {
+		if (p->pending) {
+			p->timer = p->core->now + CORE_RETRY_MIN_MS;
+			return;
+		}
+		p->phase = PHASE_L_COMMIT;
+		p->then = next_step;
+		core_get(p->volume);
+	}
+}
+
+void core_progress(struct pair *p, uint64_t bytes)
+{
+	uint64_t done, total, percent, ms;
+	char left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
+
+	p->run.done_bytes += bytes;
+	if (!pair_leading(p) || p->run.last || !p->run.left_bytes)
+		return;
+	total = p->run.left_bytes;
+	done = p->run.done_bytes < total ? p->run.done_bytes : total;
+	percent = done * 100 / total;
+	if (percent / 10 == p->run.words_percent / 10 &&
+	    p->core->now < p->run.words_at + CORE_WORDS_MS)
+		return;
+	if (total < CORE_RATE_BYTES && p->core->now < p->run.words_at + CORE_WORDS_MS)
+		return;
+	ms = p->core->now - p->run.began_at;
+	p->run.words_percent = (unsigned int)percent;
+	p->run.words_at = p->core->now;
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "copied %" PRIu64 " %%, %s left, %s/s",
+		 percent, units_format_bytes(total - done, left),
+		 units_format_bytes(p->run.done_bytes * 1000 / (ms ? ms : 1), rate));
+}

@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "pair.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "id.h"
+#include "session.h"
+#include "task.h"
+
+bool pair_leading(const struct pair *p)
+{
+	return p->phase >= PHASE_L_FOLLOW && p->phase <= PHASE_L_PAUSE;
+}
+
+bool pair_following(const struct pair *p)
+{
+	return p->phase >= PHASE_F_LOOK && p->phase <= PHASE_F_ADD;
+}
+
+void pair_reason(struct pair *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->reason, sizeof(p->reason), fmt, ap);
+	va_end(ap);
+}
+
+void pair_protocol(struct pair *p, const char *fmt, ...)
+{
+	char text[CORE_REASON_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (p->session)
+		session_refuse(p->session, "%s", text);
+}
+
+int pair_slot(const struct pair *p)
+{
+	const struct kernel_slot *s = copy_slot(&p->volume->k, p->peer->key);
+
+	return s ? s->index : -1;
+}
+
+/*
+ * A slot that another pair has just been given is not in the snapshot yet, so the
+ * pairs of a volume prefer different ones; the kernel refuses what still collides.
+ */
+int pair_free_slot(const struct pair *p)
+{
+	const struct volume *v = p->volume;
+	unsigned int used = 0, mine = 0;
+
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		used |= 1u << v->k.slot[i].index;
+	for (unsigned int i = 0; i < v->pair_count && v->pair[i] != p; i++)
+		mine += pair_slot(v->pair[i]) < 0;
+	for (int slot = 0; slot < v->k.slots; slot++)
+		if (!(used & 1u << slot) && !mine--)
+			return slot;
+	return -1;
+}
+
+static void abandon(struct pair *p)
+{
+	struct action *a;
+
+	lead_leave(p);
+	session_pause(p, false);
+	a = action_add(&p->core->actions, ACTION_ABORT, 0);
+	a->pair = p;
+	a->volume = p->volume;
+	p->turn++;
+	p->then = NULL;
+	p->timer = 0;
+	memset(&p->run, 0, sizeof(p->run));
+}
+
+static void retry_later(struct pair *p)
+{
+	p->retry_at = p->core->now + core_backoff(p->core, CORE_RETRY_MIN_MS, CORE_RETRY_MAX_MS,
+						  p->failures++);
+}
+
+void pair_leave(struct pair *p, bool failed, const char *fmt, ...)
+{
+	char text[CORE_REASON_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	core_log(p->core, failed ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, p->volume, p, "%s", text);
+	pair_reason(p, "%s", text);
+	abandon(p);
+	if (failed)
+		retry_later(p);
+	if (p->session)
+		pair_look(p, true);
+	else
+		p->phase = PHASE_OFF;
+}
+
+void pair_look(struct pair *p, bool say)
+{
+	p->phase = PHASE_LOOK;
+	p->say |= say;
+	p->timer = 0;
+	core_get(p->volume);
+}
+
+static void say_state(struct pair *p)
+{
+	session_send_copy(p, p->have_said ? REPL_MSG_STATE : REPL_MSG_VOLUME, &p->mine, 0);
+	p->said = p->mine;
+	p->have_said = true;
+	p->say = false;
+}
+
+void pair_finish(struct pair *p)
+{
+	abandon(p);
+	pair_look(p, true);
+}
+
+static void live(struct pair *p)
+{
+	bool news = p->phase != PHASE_LIVE;
+
+	p->phase = PHASE_LIVE;
+	p->timer = 0;
+	p->failures = 0;
+	p->retry_at = 0;
+	pair_reason(p, "in sync");
+	if (news)
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "live");
+}
+
+void pair_unlink(struct pair *p, const char *why)
+{
+	struct op op = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(p) };
+
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "dropping the link: %s", why);
+	p->phase = PHASE_UNLINK;
+	p->timer = 0;
+	core_op(p->volume, p, &op);
+}
+
+/* One line for each verdict that is new, with what it was made of. */
+static void log_verdict(struct pair *p)
+{
+	char text[CORE_REASON_MAX], mine[ID_TEXT_MAX], theirs[ID_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "verdict: %s (%s); here: generation %s, flags %x, %s dirty; "
+		 "there: %s, flags %x, %s dirty", verdict_name(p->verdict.kind), p->verdict.why,
+		 id_format(&p->mine.generation, mine), p->mine.flags,
+		 p->mine.slot_dirty_blocks ? "blocks" : "nothing",
+		 id_format(&p->theirs.generation, theirs), p->theirs.flags,
+		 p->theirs.slot_dirty_blocks ? "blocks" : "nothing");
+	if (!strcmp(text, p->logged))
+		return;
+	memcpy(p->logged, text, sizeof(p->logged));
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "%s", text);
+}
+
+static void judge(struct pair *p)
+{
+	verdict(&p->verdict, &p->mine, &p->theirs, p->peer->lower);
+	p->judged = true;
+	log_verdict(p);
+}
+
+/* Another pair of the volume whose leader this copy follows just now. */
+const struct pair *pair_other_leader(const struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i] != p && pair_following(v->pair[i]) &&
+		    v->pair[i]->phase != PHASE_F_LOOK)
+			return v->pair[i];
+	return NULL;
+}
+
+static void decide_verdict(struct pair *p)
+{
+	const struct volume *v = p->volume;
+	const struct pair *other = pair_other_leader(p);
+
+	judge(p);
+	if (other) {
+		pair_reason(p, "waits until this copy has caught up with %s", other->peer->name);
+		return;
+	}
+	if (v->served && v->served != p) {
+		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);
+	} else if (verdict_follows(p->verdict.kind)) {
+		pair_reason(p, "waits for %s to lead: %s", p->peer->name, p->verdict.why);
+	} else if (!verdict_leads(p->verdict.kind)) {
+		pair_reason(p, "%s: %s", verdict_name(p->verdict.kind), p->verdict.why);
+	} else if (p->core->now < p->retry_at) {
+		p->timer = p->retry_at;
+	} else {
+		lead_start(p);
+	}
+}
+
+/* Both have told the other: go on, or wait for a change. */
+static void decide(struct pair *p)
+{
+	bool mine = p->mine.flags & REPL_MV_LIVE, theirs;
+
+	p->timer = 0;
+	if (!p->have_theirs) {
+		pair_reason(p, "waits for %s to describe its copy", p->peer->name);
+		return;
+	}
+	theirs = p->theirs.flags & REPL_MV_LIVE;
+	if (mine && theirs && p->mine.cookie == p->theirs.cookie)
+		live(p);
+	else if (mine && p->core->now < p->retry_at)
+		p->timer = p->retry_at;
+	else if (mine)
+		pair_unlink(p, theirs ? "the two sides hold different ones"
+				      : "the other side has none");
+	else if (theirs)
+		pair_reason(p, "waits for %s to drop an old link", p->peer->name);
+	else
+		decide_verdict(p);
+}
+
+/* The snapshot that pair_look() asked for is here. */
+static void looked(struct pair *p)
+{
+	if (p->pending)
+		return;
+	if (p->closing) {
+		uint64_t wait = core_backoff(p->core, CORE_CLOSING_MS, CORE_CLOSING_MAX_MS,
+					     p->looks++);
+
+		pair_reason(p, "waits for the last writes of the old link");
+		p->timer = p->core->now + wait;
+		return;
+	}
+	p->looks = 0;
+	p->phase = PHASE_MEET;
+	if (p->say || !p->have_said || !copy_same(&p->mine, &p->said))
+		say_state(p);
+	decide(p);
+}
+
+static void live_snapshot(struct pair *p)
+{
+	const struct volume *v = p->volume;
+	int slot = pair_slot(p);
+
+	if (!(p->mine.flags & REPL_MV_LIVE) || p->mine.cookie != p->said.cookie) {
+		const char *why = "unknown";
+
+		for (unsigned int i = 0; i < v->k.slot_count; i++)
+			if (v->k.slot[i].index == slot && v->k.slot[i].reason[0])
+				why = v->k.slot[i].reason;
+		core_log(p->core, LOG_LEVEL_WARN, v, p, "the link is lost: %s", why);
+		pair_look(p, false);
+	} else if (v->served && v->served != p) {
+		pair_unlink(p, "both sides follow the primary");
+	} else if (!copy_same(&p->mine, &p->said)) {
+		say_state(p);
+	}
+}
+
+void pair_snapshot(struct pair *p)
+{
+	const struct kernel_slot *s = copy_slot(&p->volume->k, p->peer->key);
+	void (*then)(struct pair *p) = p->then;
+
+	p->closing = s && s->link == REPL_LINK_CLOSING;
+	switch (p->phase) {
+	case PHASE_LOOK:
+		looked(p);
+		return;
+	case PHASE_MEET:
+		if (p->closing || p->say || !copy_same(&p->mine, &p->said))
+			pair_look(p, false);
+		else
+			decide(p);
+		return;
+	case PHASE_LIVE:
+		live_snapshot(p);
+		return;
+	default:
+		break;
+	}
+	if (pair_leading(p))
+		lead_snapshot(p);
+	else if (pair_following(p))
+		follow_snapshot(p);
+	if (then && p->then == then) {
+		p->then = NULL;
+		then(p);
+	}
+}
+
+void pair_session_open(struct pair *p)
+{
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "connected");
+	p->have_theirs = p->have_said = p->judged = false;
+	p->asked = p->granted = false;
+	p->logged[0] = '\0';
+	p->run.paused = false;
+	if (p->phase == PHASE_HOLD)
+		session_refuse(p->session, "volume %s is being taken down on %s", p->volume->name,
+			       p->core->node);
+	else
+		pair_look(p, true);
+}
+
+void pair_session_lost(struct pair *p, const char *why)
+{
+	bool held = p->phase == PHASE_HOLD;
+
+	core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "disconnected: %s", why);
+	p->run.paused = false;
+	if (!held)
+		abandon(p);
+	p->phase = held ? PHASE_HOLD : PHASE_OFF;
+	p->have_theirs = p->have_said = p->judged = false;
+	if (strncmp(p->reason, "refused", 7) && !strstr(p->reason, " refuses: "))
+		pair_reason(p, "disconnected: %s", why);
+	task_peer_changed(p);
+	core_get(p->volume);
+}
+
+void pair_hold(struct pair *p)
+{
+	if (p->phase != PHASE_HOLD)
+		abandon(p);
+	p->phase = PHASE_HOLD;
+}
+
+void pair_release(struct pair *p)
+{
+	p->phase = PHASE_OFF;
+	if (p->session)
+		pair_look(p, true);
+}
+
+/* The peer has described its copy: outside of a procedure to judge by, inside to leave it. */
+static void heard_state(struct pair *p, const struct copy *theirs)
+{
+	p->theirs = *theirs;
+	p->have_theirs = true;
+	p->dial_failures = 0;
+	task_peer_changed(p);
+	if (p->phase == PHASE_MEET || p->phase == PHASE_LIVE) {
+		if (p->phase == PHASE_LIVE && (theirs->flags & REPL_MV_LIVE) &&
+		    theirs->cookie == p->mine.cookie)
+			core_get(p->volume);
+		else
+			pair_look(p, false);
+	} else if (p->phase == PHASE_L_FOLLOW) {
+		retry_later(p);
+		abandon(p);
+		pair_look(p, false);
+	} else if (pair_leading(p)) {
+		pair_leave(p, true, "%s has left the procedure", p->peer->name);
+	} else if (pair_following(p)) {
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "%s has left the procedure",
+			 p->peer->name);
+		abandon(p);
+		pair_look(p, false);
+	}
+}
+
+/* The peer leads: agree when this side judges so too, else tell it what it does not know. */
+static void heard_follow(struct pair *p, struct copy *theirs)
+{
+	uint64_t nonce = theirs->cookie;
+
+	theirs->cookie = 0;
+	if (p->phase == PHASE_MEET || pair_following(p)) {
+		if (pair_following(p))
+			abandon(p);
+		p->theirs = *theirs;
+		p->have_theirs = true;
+		follow_start(p, theirs, nonce);
+	} else if (p->phase == PHASE_LIVE || pair_leading(p)) {
+		heard_state(p, theirs);
+	} else {
+		p->theirs = *theirs;
+		p->have_theirs = true;
+		p->say = true;
+	}
+}
+
+static void heard_copy(struct pair *p, uint16_t type, const struct repl_msg_volume *m)
+{
+	struct copy theirs;
+	struct err e;
+
+	if (copy_unpack(&theirs, m, &e)) {
+		pair_protocol(p, "%s", e.text);
+		return;
+	}
+	switch (type) {
+	case REPL_MSG_FOLLOW:
+		heard_follow(p, &theirs);
+		break;
+	case REPL_MSG_FOLLOWING:
+		lead_following(p, &theirs);
+		break;
+	case REPL_MSG_LINK_ADOPT:
+		follow_adopt(p, &theirs);
+		break;
+	default:
+		heard_state(p, &theirs);
+		break;
+	}
+}
+
+static void heard_delta(struct pair *p, uint16_t type, const struct repl_msg_delta *m)
+{
+	struct msg_delta d;
+	struct err e;
+
+	if (msg_unpack_delta(&d, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else if (type == REPL_MSG_DELTA_BEGIN)
+		follow_delta(p, &d);
+	else
+		lead_delta_done(p, &d);
+}
+
+static void heard_link(struct pair *p, uint16_t type, const struct repl_msg_link *m)
+{
+	struct msg_link l;
+	struct err e;
+
+	if (msg_unpack_link(&l, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else if (type == REPL_MSG_LINK_OFFER)
+		follow_offer(p, &l);
+	else
+		lead_ready(p, &l);
+}
+
+void pair_message(struct pair *p, const struct msg_header *h, const void *body)
+{
+	if (p->phase == PHASE_HOLD)
+		return;
+	switch (h->type) {
+	case REPL_MSG_VOLUME:
+	case REPL_MSG_STATE:
+	case REPL_MSG_FOLLOW:
+	case REPL_MSG_FOLLOWING:
+	case REPL_MSG_LINK_ADOPT:
+		heard_copy(p, h->type, body);
+		break;
+	case REPL_MSG_DELTA_BEGIN:
+	case REPL_MSG_DELTA_DONE:
+		heard_delta(p, h->type, body);
+		break;
+	case REPL_MSG_LINK_OFFER:
+	case REPL_MSG_LINK_READY:
+		heard_link(p, h->type, body);
+		break;
+	case REPL_MSG_MAP:
+		lead_map(p, body, h->length);
+		break;
+	case REPL_MSG_LINK_LIVE:
+		lead_link_live(p);
+		break;
+	case REPL_MSG_CONSENT_ASK:
+		task_consent_asked(p, body);
+		break;
+	case REPL_MSG_CONSENT:
+		task_consent_heard(p, body, h->length);
+		break;
+	default:
+		pair_protocol(p, "%s does not belong here", msg_name(h->type));
+		break;
+	}
+}
+
+void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct op_result *r)
+{
+	if (turn != p->turn) {
+		if (p->phase == PHASE_LOOK && !p->pending)
+			core_get(p->volume);
+		return;
+	}
+	if (p->phase == PHASE_UNLINK) {
+		if (r->error) {
+			core_log(p->core, LOG_LEVEL_WARN, p->volume, p,
+				 "the link could not be dropped: %s", r->text ? r->text : "");
+			retry_later(p);
+		}
+		pair_look(p, true);
+	} else if (pair_leading(p)) {
+		lead_op_done(p, kind, r);
+	} else if (pair_following(p)) {
+		follow_op_done(p, kind, r);
+	}
+}
+
+void pair_tick(struct pair *p)
+{
+	if (!p->timer || p->core->now < p->timer)
+		return;
+	p->timer = 0;
+	if (p->phase == PHASE_LOOK)
+		core_get(p->volume);
+	else if (p->phase == PHASE_MEET)
+		decide(p);
+	else if (pair_leading(p))
+		lead_tick(p);
+	else
+		follow_tick(p);
+}
+
+const char *pair_session_word(const struct pair *p)
+{
+	if (p->session)
+		return "connected";
+	return p->dialling || p->dial_at ? "connecting" : "disconnected";
+}
+
+const char *pair_state_word(const struct pair *p)
+{
+	if (p->mine.flags & REPL_MV_LIVE && !pair_leading(p) && !pair_following(p))
+		return "live";
+	if (!p->session)
+		return pair_session_word(p);
+	return pair_leading(p) || pair_following(p) ? "syncing" : "behind";
+}

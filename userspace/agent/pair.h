@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One volume and one peer: the order of events between two agents.  Part of the core.
+ *
+ *	pair.c		meeting: look at the kernel, tell the peer, judge, live
+ *	lead.c		the leader's side of copying and joining
+ *	follow.c	the follower's
+ *
+ * A procedure (leading or following) has a turn number.  Leaving it raises the
+ * number, so that answers of its ops no longer move anything; the next one begins
+ * only when none of them is under way any more.
+ *
+ * STATE is the way out for both: a side that leaves says STATE, and the other side,
+ * hearing it inside a procedure, leaves too.  Messages of a procedure that was left
+ * may still be on their way; they are passed over.
+ */
+#ifndef REPL_AGENT_PAIR_H
+#define REPL_AGENT_PAIR_H
+
+#include "core.h"
+
+void pair_session_open(struct pair *p);
+void pair_session_lost(struct pair *p, const char *why);
+void pair_message(struct pair *p, const struct msg_header *h, const void *body);
+void pair_snapshot(struct pair *p);
+void pair_tick(struct pair *p);
+void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct op_result *r);
+
+/** pair_look - read the kernel and go on from there; @say: tell the peer in any case */
+void pair_look(struct pair *p, bool say);
+
+/** pair_leave - give the procedure up; waits a while before the next one when it @failed */
+void pair_leave(struct pair *p, bool failed, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** pair_finish - the procedure is through: tell the peer, and be live */
+void pair_finish(struct pair *p);
+
+/** pair_unlink - drop a live link, then look again */
+void pair_unlink(struct pair *p, const char *why);
+
+/** pair_other_leader - another pair of the volume whose leader this copy follows just now */
+const struct pair *pair_other_leader(const struct pair *p);
+
+/** pair_hold - leave, and begin nothing before pair_release() */
+void pair_hold(struct pair *p);
+void pair_release(struct pair *p);
+
+/** pair_protocol - the peer broke the protocol: say so and close the session */
+void pair_protocol(struct pair *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** pair_reason - what status shows */
+void pair_reason(struct pair *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** pair_slot - the slot of this pair's peer; -1: none yet */
+int pair_slot(const struct pair *p);
+
+/** pair_free_slot - a slot that can be given to this pair's peer; -1: all are in use */
+int pair_free_slot(const struct pair *p);
+
+bool pair_leading(const struct pair *p);
+bool pair_following(const struct pair *p);
+
+/* What status shows. */
+const char *pair_session_word(const struct pair *p);
+const char *pair_state_word(const struct pair *p);
+
+/* lead.c */
+void lead_start(struct pair *p);
+void lead_following(struct pair *p, const struct copy *theirs);
+void lead_map(struct pair *p, const void *body, uint32_t length);
+void lead_ready(struct pair *p, const struct msg_link *l);
+void lead_delta_done(struct pair *p, const struct msg_delta *d);
+void lead_link_live(struct pair *p);
+void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
+void lead_snapshot(struct pair *p);
+void lead_tick(struct pair *p);
+void lead_leave(struct pair *p);	/* undo what the volume was told for this pair */
+
+/* follow.c */
+void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce);
+void follow_delta(struct pair *p, const struct msg_delta *d);
+void follow_offer(struct pair *p, const struct msg_link *l);
+void follow_adopt(struct pair *p, const struct copy *theirs);
+void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
+void follow_snapshot(struct pair *p);
+void follow_tick(struct pair *p);
+
+#endif /* REPL_AGENT_PAIR_H */

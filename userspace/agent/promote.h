@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who may become primary: two pure functions, one for the node that asks and one
+ * for the node that is asked.
+ */
+#ifndef REPL_AGENT_PROMOTE_H
+#define REPL_AGENT_PROMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <repl/format.h>
+#include <repl/wire.h>
+
+/* A configured peer of the volume, as the asking node sees it. */
+struct promote_peer {
+	const char *name;
+	bool connected;		/* a session is up, and its VOLUME has arrived */
+	bool primary;		/* as it said last */
+	bool live;		/* the link stands */
+	bool consistent;	/* its copy */
+	bool was_live;		/* its slot is recorded live in the current generation */
+};
+
+struct promote_facts {
+	const char *volume;
+	bool primary;
+	bool consistent;
+	bool force, peer_dead;	/* what the administrator said */
+	unsigned int slots;	/* peer slots in use, configured or not */
+	unsigned int peer_count;
+	struct promote_peer peer[REPL_SLOTS_MAX];
+};
+
+enum promote_step {
+	PROMOTE_REFUSED,
+	PROMOTE_ALREADY,
+	PROMOTE_ASK,		/* consent of every peer of 'ask', then as PROMOTE_GO */
+	PROMOTE_GO,
+};
+
+struct promote_plan {
+	enum promote_step step;
+	uint32_t flags;		/* enum repl_flags for the kernel */
+	uint32_t ask;		/* bit n: peer n must consent */
+	bool unlink;		/* first drop the links of all peers but those of 'ask' */
+	char text[512];		/* PROMOTE_REFUSED: the reason and the way out */
+};
+
+/** promote_plan - what it takes to make this node primary */
+void promote_plan(struct promote_plan *plan, const struct promote_facts *facts);
+
+/* What the node that is asked for its consent knows. */
+struct promote_consent {
+	const char *node;		/* who asks */
+	bool primary;			/* this node is */
+	const char *knows_primary;	/* another peer that is, or NULL */
+	bool live;			/* the link to the asking node stands */
+	bool consistent;		/* this copy */
+	bool same_generation;
+	bool asking;			/* this node asks for itself */
+	bool lower;			/* this node's key is lower than the asking one's */
+	const char *granted;		/* whom it consented to less than 10 s ago, or NULL */
+};
+
+/**
+ * promote_consent - whether to consent
+ * @text: when refused, why
+ */
+bool promote_consent(const struct promote_consent *c, char text[REPL_TEXT_MAX]);
+
+#endif /* REPL_AGENT_PROMOTE_H */

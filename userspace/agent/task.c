@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "task.h"
+
+#include <endian.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "id.h"
+#include "pair.h"
+#include "promote.h"
+#include "session.h"
+
+static const char *words(const struct op_result *r)
+{
+	return r->text && r->text[0] ? r->text : strerror(-r->error);
+}
+
+static void task_end(struct volume *v, bool ok, const char *text)
+{
+	core_log(v->core, ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, v, NULL, "%s", text);
+	core_reply(v->core, v->task.request, ok, "%s", text);
+	v->task = (struct task){ 0 };
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		v->pair[i]->asked = v->pair[i]->granted = false;
+}
+
+/* Finds the volume of a request; answers the request when it cannot be served now. */
+static struct volume *task_volume(struct core *c, const struct core_request *r)
+{
+	struct volume *v = core_volume(c, r->volume);
+
+	if (!v)
+		core_reply(c, r->id, false, "%s: the volume is not up: run repl-ctl up %s", r->volume,
+			   r->volume);
+	else if (!v->known)
+		core_reply(c, r->id, false, "%s: the volume is just coming up: try again", v->name);
+	else if (v->task.kind != TASK_NONE)
+		core_reply(c, r->id, false, "%s: another command for it is under way: try again when "
+			   "it has ended", v->name);
+	else
+		return v;
+	return NULL;
+}
+
+/* ------------------------------------------------------------- waiting --- */
+
+static bool is_so(const struct volume *v, enum wait_kind what)
+{
+	if (!v->known)
+		return false;
+	if (what == WAIT_PRIMARY)
+		return v->k.role == REPL_ROLE_PRIMARY;
+	if (what == WAIT_SECONDARY)
+		return v->k.role == REPL_ROLE_SECONDARY;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		if (what == WAIT_CONNECTED && !(p->session && p->have_theirs))
+			return false;
+		if (what == WAIT_IN_SYNC && strcmp(pair_state_word(p), "live"))
+			return false;
+	}
+	return true;
+}
+
+static void drop_waiter(struct core *c, struct waiter *w)
+{
+	struct waiter **at = &c->waiters;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	free(w);
+}
+
+static void check_waiters(struct volume *v)
+{
+	struct waiter *next;
+
+	for (struct waiter *w = v->core->waiters; w; w = next) {
+		next = w->next;
+		if (w->volume == v && is_so(v, w->what)) {
+			core_reply(v->core, w->request, true, "%s", "");
+			drop_waiter(v->core, w);
+		}
+	}
+}
+
+/* What is in the way, in the words of status. */
+static void time_out(struct waiter *w)
+{
+	const struct volume *v = w->volume;
+	char text[CORE_REASON_MAX * 2] = "";
+	size_t at = 0;
+
+	for (unsigned int i = 0; i < v->pair_count && at < sizeof(text) - 1; i++)
+		if (w->what == WAIT_CONNECTED || w->what == WAIT_IN_SYNC)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "; %s: %s",
+					       v->pair[i]->peer->name, v->pair[i]->reason);
+	core_reply(v->core, w->request, false, "%s: not so within the time%s", v->name, text);
+}
+
+void task_tick_waiters(struct core *c)
+{
+	struct waiter *next;
+
+	for (struct waiter *w = c->waiters; w; w = next) {
+		next = w->next;
+		if (w->deadline && c->now >= w->deadline) {
+			time_out(w);
+			drop_waiter(c, w);
+		}
+	}
+}
+
+void core_wait(struct core *c, const struct core_request *r, enum wait_kind what,
+	       uint64_t timeout_ms)
+{
+	struct volume *v = core_volume(c, r->volume);
+	struct waiter *w;
+
+	if (!v) {
+		core_reply(c, r->id, false, "%s: the volume is not up: run repl-ctl up %s", r->volume,
+			   r->volume);
+		return;
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w) {
+		core_reply(c, r->id, false, "out of memory");
+		return;
+	}
+	w->volume = v;
+	w->request = r->id;
+	w->what = what;
+	w->deadline = timeout_ms ? c->now + timeout_ms : 0;
+	w->next = c->waiters;
+	c->waiters = w;
+	core_get(v);
+}
+
+void core_request_gone(struct core *c, uint32_t id)
+{
+	struct waiter *next;
+
+	for (struct waiter *w = c->waiters; w; w = next) {
+		next = w->next;
+		if (w->request == id)
+			drop_waiter(c, w);
+	}
+	for (struct volume *v = c->volumes; v; v = v->next)
+		if (v->task.request == id)
+			v->task.request = 0;
+}
+
+/* ---------------------------------------------------------- promotion --- */
+
+static void gather(struct promote_facts *f, struct volume *v)
+{
+	*f = (struct promote_facts){
+		.volume = v->name, .primary = v->k.role == REPL_ROLE_PRIMARY,
+		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT, .peer_count = v->pair_count,
+	};
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		f->slots += v->k.slot[i].kind == REPL_SLOT_PEER;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		f->peer[i] = (struct promote_peer){
+			.name = p->peer->name, .connected = p->session && p->have_theirs,
+			.primary = p->theirs.flags & REPL_MV_PRIMARY,
+			.consistent = p->theirs.flags & REPL_MV_CONSISTENT,
+			.live = p->mine.flags & REPL_MV_LIVE,
+			.was_live = (p->mine.flags & REPL_MV_SLOT_LIVE) &&
+				    id_equal(&p->mine.slot_generation, &p->mine.generation),
+		};
+	}
+}
+
+static void ask(struct volume *v, uint32_t who)
+{
+	struct repl_msg_consent m = { .generation = v->k.generation };
+
+	v->task.deadline = v->core->now + CORE_CONSENT_MS;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		struct pair *p = v->pair[i];
+
+		p->asked = who & 1u << i;
+		p->granted = false;
+		if (p->asked)
+			session_send(p, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	}
+}
+
+void core_primary(struct core *c, const struct core_request *r)
+{
+	struct volume *v = task_volume(c, r);
+	struct promote_facts facts;
+	struct promote_plan plan;
+
+	if (!v)
+		return;
+	gather(&facts, v);
+	facts.force = r->force;
+	facts.peer_dead = r->peer_dead;
+	promote_plan(&plan, &facts);
+	if (plan.step == PROMOTE_REFUSED || plan.step == PROMOTE_ALREADY) {
+		core_reply(c, r->id, plan.step == PROMOTE_ALREADY, "%s", plan.text);
+		return;
+	}
+	v->task = (struct task){
+		.kind = TASK_PRIMARY, .request = r->id, .flags = plan.flags, .unlink = plan.unlink,
+		.force = r->force,
+	};
+	if (plan.step == PROMOTE_ASK)
+		ask(v, plan.ask);
+	task_go(v);
+}
+
+static void primary_go(struct volume *v)
+{
+	struct op op = { .kind = OP_ROLE, .role = REPL_ROLE_PRIMARY, .flags = v->task.flags };
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->asked && !v->pair[i]->granted)
+			return;
+	v->task.deadline = 0;
+	for (unsigned int i = 0; v->task.unlink && i < v->pair_count; i++) {
+		struct op del = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(v->pair[i]) };
+
+		if (!v->pair[i]->asked && (v->pair[i]->mine.flags & REPL_MV_LIVE))
+			core_op(v, NULL, &del);
+	}
+	v->task.unlink = false;
+	if (v->pending)
+		return;
+	v->task.begun = true;
+	core_op(v, NULL, &op);
+}
+
+void task_consent_heard(struct pair *p, const uint8_t *body, uint32_t length)
+{
+	const struct repl_msg_consent *m = (const struct repl_msg_consent *)body;
+	struct volume *v = p->volume;
+	char text[REPL_TEXT_MAX], all[REPL_TEXT_MAX + 256];
+
+	if (v->task.kind != TASK_PRIMARY || v->task.begun || !p->asked ||
+	    !id_equal(&m->generation, &v->k.generation))
+		return;
+	if (m->granted) {
+		p->granted = true;
+		task_go(v);
+		return;
+	}
+	msg_text(text, body + sizeof(*m), length - sizeof(*m));
+	snprintf(all, sizeof(all), "%s: %s does not consent: %s", v->name, p->peer->name, text);
+	task_end(v, false, all);
+}
+
+void task_peer_changed(struct pair *p)
+{
+	struct volume *v = p->volume;
+	char text[256];
+
+	if (v->task.kind == TASK_PRIMARY && !v->task.begun && p->asked && !p->granted &&
+	    !p->session) {
+		snprintf(text, sizeof(text), "%s: %s was disconnected before it consented: try again",
+			 v->name, p->peer->name);
+		task_end(v, false, text);
+	}
+	check_waiters(v);
+}
+
+static const char *other_primary(const struct pair *but)
+{
+	const struct volume *v = but->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		if (p->have_theirs && (p->theirs.flags & REPL_MV_PRIMARY))
+			return p->peer->name;
+	}
+	return NULL;
+}
+
+void task_consent_asked(struct pair *p, const struct repl_msg_consent *m)
+{
+	struct volume *v = p->volume;
+	struct promote_consent c = {
+		.node = p->peer->name, .primary = v->k.role == REPL_ROLE_PRIMARY,
+		.knows_primary = other_primary(p), .live = p->mine.flags & REPL_MV_LIVE,
+		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
+		.same_generation = id_equal(&m->generation, &v->k.generation),
+		.asking = v->task.kind == TASK_PRIMARY, .lower = p->peer->lower,
+	};
+	struct {
+		struct repl_msg_consent m;
+		char text[REPL_TEXT_MAX];
+	} answer = { .m = { .generation = m->generation } };
+	bool granted;
+
+	if (v->consent_to && v->core->now < v->consent_until)
+		c.granted = v->consent_to->name;
+	granted = promote_consent(&c, answer.text);
+	answer.m.granted = htole32(granted);
+	if (granted) {
+		v->consent_to = p->peer;
+		v->consent_until = v->core->now + CORE_CONSENT_MS;
+	}
+	core_log(v->core, LOG_LEVEL_INFO, v, p, "%s to its becoming primary%s%s",
+		 granted ? "consented" : "did not consent", granted ? "" : ": ", answer.text);
+	session_send(p, REPL_MSG_CONSENT, &answer, sizeof(answer.m) + strlen(answer.text));
+}
+
+/* ---------------------------------------------------- the other tasks --- */
+
+void core_secondary(struct core *c, const struct core_request *r)
+{
+	struct volume *v = task_volume(c, r);
+	struct op op = {
+		.kind = OP_ROLE, .role = REPL_ROLE_SECONDARY, .flags = r->force ? REPL_F_FORCE : 0,
+	};
+
+	if (!v)
+		return;
+	if (v->k.role == REPL_ROLE_SECONDARY) {
+		core_reply(c, r->id, true, "%s", "");
+		return;
+	}
+	v->task = (struct task){ .kind = TASK_SECONDARY, .request = r->id, .begun = true };
+	core_op(v, NULL, &op);
+}
+
+void core_down(struct core *c, const struct core_request *r)
+{
+	struct volume *v = task_volume(c, r);
+
+	if (!v)
+		return;
+	v->task = (struct task){ .kind = TASK_DOWN, .request = r->id, .force = r->force };
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		pair_hold(v->pair[i]);
+	task_go(v);
+}
+
+static void down_go(struct volume *v)
+{
+	struct op op = { .kind = OP_DETACH, .flags = v->task.force ? REPL_F_FORCE : 0 };
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->pending)
+			return;
+	if (v->pending)
+		return;
+	v->task.begun = true;
+	core_op(v, NULL, &op);
+}
+
+void task_go(struct volume *v)
+{
+	check_waiters(v);
+	if (v->task.begun)
+		return;
+	if (v->task.kind == TASK_PRIMARY)
+		primary_go(v);
+	else if (v->task.kind == TASK_DOWN)
+		down_go(v);
+}
+
+void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r)
+{
+	enum task_kind task = v->task.kind;
+	char text[CORE_REASON_MAX];
+
+	if (!v->task.begun) {
+		if (r->error)
+			core_log(v->core, LOG_LEVEL_WARN, v, NULL, "could not %s: %s", op_name(kind),
+				 words(r));
+		task_go(v);
+		return;
+	}
+	if (!r->error && task == TASK_DOWN) {
+		task_removed(v, "down");
+		return;
+	}
+	if (r->error)
+		snprintf(text, sizeof(text), "%s: could not %s: %s", v->name, op_name(kind), words(r));
+	else
+		snprintf(text, sizeof(text), "%s: %s", v->name,
+			 task == TASK_PRIMARY ? "primary now" : "secondary now");
+	task_end(v, !r->error, text);
+	for (unsigned int i = 0; task == TASK_DOWN && i < v->pair_count; i++)
+		pair_release(v->pair[i]);
+	core_get(v);
+}
+
+void task_tick(struct volume *v)
+{
+	char text[256] = "";
+
+	if (!v->task.deadline || v->core->now < v->task.deadline)
+		return;
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->asked && !v->pair[i]->granted)
+			snprintf(text, sizeof(text), "%s: %s did not answer whether it consents: try "
+				 "again", v->name, v->pair[i]->peer->name);
+	task_end(v, false, text);
+}
+
+/* ----------------------------------------------------------- removal ---- */
+
+void task_removed(struct volume *v, const char *why)
+{
+	struct core *c = v->core;
+	struct volume **at = &c->volumes;
+	struct action *a;
+
+	for (struct waiter *w = c->waiters, *next; w; w = next) {
+		next = w->next;
+		if (w->volume != v)
+			continue;
+		core_reply(c, w->request, false, "%s: %s", v->name, why);
+		drop_waiter(c, w);
+	}
+	task_end(v, true, why);
+	for (struct session *s = c->sessions; s; s = s->next) {
+		if (!s->pair || s->pair->volume != v)
+			continue;
+		session_refuse(s, "volume %s was taken down on %s", v->name, c->node);
+		s->pair = NULL;
+		session_close(s);
+	}
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		a = action_add(&c->actions, ACTION_FORGET, 0);
+		a->pair = v->pair[i];
+		a->volume = v;
+	}
+	while (*at != v)
+		at = &(*at)->next;
+	*at = v->next;
+	action_add(&c->actions, ACTION_REMOVED, 0)->volume = v;
+}
+
+void core_volume_free(struct volume *v)
+{
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		free(v->pair[i]);
+	free(v);
+}

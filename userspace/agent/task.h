@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an administrator asks for: roles, taking down, waiting.  One task at a time
+ * for each volume.  Part of the core; promote.c has the rules.
+ */
+#ifndef REPL_AGENT_TASK_H
+#define REPL_AGENT_TASK_H
+
+#include "core.h"
+
+/** task_go - something has changed: the next step of the volume's task, if it can be done */
+void task_go(struct volume *v);
+void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r);
+void task_tick(struct volume *v);
+void task_tick_waiters(struct core *c);
+
+/** task_peer_changed - it is gone, or has told something new */
+void task_peer_changed(struct pair *p);
+
+void task_consent_asked(struct pair *p, const struct repl_msg_consent *m);
+void task_consent_heard(struct pair *p, const uint8_t *body, uint32_t length);
+
+/** task_removed - the kernel no longer has the volume: forget it, too */
+void task_removed(struct volume *v, const char *why);
+
+#endif /* REPL_AGENT_TASK_H */
