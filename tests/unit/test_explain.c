@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What repl-ctl status makes of kernel, configuration and agent: states, health, reasons, next steps.
+ * needs: userspace/ctl/explain.c userspace/ctl/view.c userspace/ctl/report.c userspace/ctl/agent.c
+ */
+#include "explain.h"
+#include "report.h"
+#include "tap.h"
+#include "view.h"
+
+/* One healthy pair: mail1, this node, is primary; mail2 is live. */
+static struct config_agent agent;
+static struct config_volume config;
+static struct kernel_volume kernel;
+static struct view view;
+static struct view_volume vol;
+
+static void healthy(void)
+{
+	struct kernel_slot *s = &kernel.slot[0];
+
+	memset(&agent, 0, sizeof(agent));
+	memset(&config, 0, sizeof(config));
+	memset(&kernel, 0, sizeof(kernel));
+	memset(&view, 0, sizeof(view));
+	strcpy(agent.name, "mail1");
+	strcpy(agent.peer[0].name, "mail2");
+	memset(agent.peer[0].key.b, 2, REPL_KEY_BYTES);
+	agent.peer_count = 1;
+	strcpy(config.peer[0].name, "mail2");
+	config.peer_count = 1;
+	kernel.minor = 5;
+	strcpy(kernel.name, "spool");
+	strcpy(kernel.backing, "sdb1");
+	kernel.role = REPL_ROLE_PRIMARY;
+	kernel.sb_flags = REPL_SB_IDENTITY | REPL_SB_CONSISTENT;
+	kernel.generation.b[0] = kernel.uuid.b[0] = 1;
+	kernel.slot_count = 1;
+	s->kind = REPL_SLOT_PEER;
+	s->link = REPL_LINK_LIVE;
+	memset(s->key, 2, REPL_KEY_BYTES);
+	view.config_good = true;
+	view.module = true;
+}
+
+static void judge(const char *answer)
+{
+	json_t *object = answer ? json_loads(answer, 0, NULL) : NULL;
+
+	need(!answer || object, "JSON");
+	memset(&vol, 0, sizeof(vol));
+	strcpy(vol.name, "spool");
+	vol.config = &config;
+	vol.kernel = &kernel;
+	view_merge_peers(&vol, &agent, object);
+	explain_volume(&view, &vol);
+	json_decref(object);
+}
+
+static void finds(enum view_health health, const char *reason, const char *next)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < vol.finding_count; i++)
+		found |= strstr(vol.finding[i].reason, reason) && strstr(vol.finding[i].next, next);
+	if (!ok(found && vol.health == health, "%s: %s -> %s", view_health_word(health), reason, next))
+		printf("# got %s: %s -> %s\n", view_health_word(vol.health), vol.finding[0].reason,
+		       vol.finding[0].next);
+}
+
+static void test_health(void)
+{
+	healthy();
+	judge(NULL);
+	ok(vol.health == VIEW_HEALTHY && !vol.finding_count, "a live pair is healthy");
+	ok(vol.peer_count == 1 && !strcmp(vol.peer[0].name, "mail2") && vol.peer[0].configured &&
+	   vol.peer[0].state == VIEW_LIVE, "slot and configuration are one peer");
+	kernel.gate = REPL_GATE_JOIN;
+	kernel.gate_age_ms = 100;
+	judge(NULL);
+	ok(vol.health == VIEW_HEALTHY, "a short freeze is no trouble");
+	kernel.gate_age_ms = 60000;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "frozen for 1 min by: join", "deadline");
+	kernel.gate = REPL_GATE_PEER_LOST | REPL_GATE_JOIN;
+	judge(NULL);
+	finds(VIEW_DOWN, "frozen for 1 min: a peer was lost", "repl-ctl resume spool");
+	healthy();
+	view.agent = VIEW_AGENT_DEAD;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "no agent runs", "systemctl start repl-agent");
+	healthy();
+	view.agent = VIEW_AGENT_UNKNOWN;
+	judge(NULL);
+	ok(vol.health == VIEW_HEALTHY, "an agent that may not be asked is no trouble");
+}
+
+static void test_flags(void)
+{
+	healthy();
+	kernel.flags = REPL_VF_FAILED;
+	kernel.counter[REPL_C_ERRORS] = 3;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed 3 times", "move the work there");
+	kernel.slot[0].link = REPL_LINK_NONE;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed 3 times", "no peer has everything");
+	healthy();
+	kernel.flags = REPL_VF_ZOMBIE | REPL_VF_NO_FLUSH | REPL_VF_NO_STABLE;
+	judge(NULL);
+	is_number(vol.finding_count, 3, "three flags, three findings");
+	finds(VIEW_DEGRADED, "still hold /dev/repl5", "repl-ctl down spool");
+	finds(VIEW_DEGRADED, "write cache flag", "/sys/block/repl5/queue/write_cache");
+	healthy();
+	kernel.sb_flags = 0;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "never held any data", "repl-ctl primary spool --force");
+	kernel.sb_flags = REPL_SB_IDENTITY;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "cannot take over", "repl-ctl wait spool --for in-sync");
+	kernel.sb_flags = REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_UNPROVEN;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "stopped uncleanly", "--peer-dead");
+}
+
+static void test_absent(void)
+{
+	healthy();
+	judge(NULL);
+	vol.kernel = NULL;
+	explain_volume(&view, &vol);
+	finds(VIEW_DOWN, "not up on this node", "repl-ctl up spool");
+	view.agent = VIEW_AGENT_DEAD;
+	explain_volume(&view, &vol);
+	finds(VIEW_DOWN, "no agent runs", "systemctl start repl-agent");
+	view.module = false;
+	strcpy(view.module_problem, "the repl kernel module is not loaded");
+	explain_volume(&view, &vol);
+	finds(VIEW_DOWN, "module is not loaded", "modprobe repl");
+}
+
+static void test_states(void)
+{
+	healthy();
+	kernel.slot[0].link = REPL_LINK_NONE;
+	kernel.slot[0].dirty_blocks = 3;
+	strcpy(kernel.slot[0].reason, "no byte for 10 s");
+	judge(NULL);
+	is_number(vol.peer[0].state, VIEW_DISCONNECTED, "no link and no agent: disconnected");
+	is_number(explain_behind(&vol.peer[0]), 12288, "behind by its dirty blocks");
+	finds(VIEW_DEGRADED, "mail2 is not connected: no byte for 10 s", "see that mail2 is on");
+	view.agent = VIEW_AGENT_DEAD;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "mail2 is not connected", "on this node");
+	view.agent = VIEW_AGENT_ANSWERS;
+	judge("{\"peers\":[{\"name\":\"mail2\",\"session\":\"connecting\",\"state\":\"connecting\","
+	      "\"reason\":\"connection refused\",\"progress\":null}]}");
+	is_number(vol.peer[0].state, VIEW_CONNECTING, "the agent knows what comes before a link");
+	finds(VIEW_DEGRADED, "mail2 is not connected: connection refused", "its agent runs");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"syncing\",\"progress\":{\"percent\":41.6,"
+	      "\"bytes_left\":3221225472,\"rate\":104857600,\"eta_s\":31}}]}");
+	finds(VIEW_DEGRADED, "mail2 is catching up: 42 %, 3 GiB left, about 31 s", "repl-ctl wait spool");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"syncing\",\"progress\":{\"percent\":1}}]}");
+	ok(strstr(vol.finding[0].reason, "1 %, 0 B left") && !strstr(vol.finding[0].reason, "about"),
+	   "without an estimate none is printed");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"behind\",\"verdict\":\"split\","
+	      "\"reason\":\"both sides wrote alone\"}]}");
+	finds(VIEW_DEGRADED, "connected but behind: both sides wrote alone", "do what the reason");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"live\"}]}");
+	is_number(vol.peer[0].state, VIEW_BEHIND, "live is what the kernel says, not the agent");
+	kernel.slot[0].link = REPL_LINK_LIVE;
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"disconnected\"}]}");
+	is_number(vol.peer[0].state, VIEW_LIVE, "also the other way round");
+}
+
+static void test_peers(void)
+{
+	healthy();
+	memset(kernel.slot[0].key, 9, REPL_KEY_BYTES);
+	kernel.slot[1].kind = REPL_SLOT_MARK;
+	kernel.slot_count = 2;
+	judge("{\"peers\":[{\"name\":\"mail3\",\"state\":\"connecting\"},{\"state\":\"live\"},7]}");
+	is_number(vol.peer_count, 3, "configured, in a slot, told by the agent: three peers, no mark");
+	ok(!strcmp(vol.peer[0].name, "mail2") && !vol.peer[0].slot, "configured and never met");
+	ok(!strcmp(vol.peer[1].name, "CQkJCQkJ...") && vol.peer[1].state == VIEW_LIVE,
+	   "a key without a name is shown as it starts: %s", vol.peer[1].name);
+	ok(!strcmp(vol.peer[2].name, "mail3") && !vol.peer[2].configured, "known to the agent alone");
+	judge("{\"peers\":{\"name\":1}}");
+	is_number(vol.peer_count, 2, "nonsense from the agent adds nobody");
+	judge("[]");
+	is_number(vol.peer_count, 2, "nor does a list");
+}
+
+static bool has(const json_t *object, const char *const *keys)
+{
+	for (; *keys; keys++) {
+		if (!json_object_get(object, *keys)) {
+			printf("# %s is missing\n", *keys);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void test_report(void)
+{
+	static const char *const top[] = { "node", "module", "agent", "volumes", NULL };
+	static const char *const volume[] = {
+		"name", "uuid", "device", "role", "size", "generation", "epoch", "consistent", "frozen",
+		"backing", "peers", "health", "findings", "openers", "counters", NULL
+	};
+	static const char *const peer[] = {
+		"name", "state", "mode", "dirty_bytes", "in_flight_bytes", "epoch_age_ms", "reason",
+		"progress", NULL
+	};
+	json_t *root, *object;
+
+	healthy();
+	judge(NULL);
+	view.volume = &vol;
+	view.count = 1;
+	root = report_view(&view);
+	need(root, "a report");
+	object = json_array_get(json_object_get(root, "volumes"), 0);
+	ok(has(root, top), "the report's keys");
+	ok(has(object, volume), "a volume's keys");
+	ok(has(json_array_get(json_object_get(object, "peers"), 0), peer), "a peer's keys");
+	is_text(json_string_value(json_object_get(object, "device")), "/dev/repl5", "the device");
+	is_text(json_string_value(json_object_get(object, "role")), "primary", "the role");
+	ok(json_is_false(json_object_get(object, "frozen")), "frozen is true or false");
+	json_decref(root);
+	vol.kernel = NULL;
+	root = report_view(&view);
+	object = json_array_get(json_object_get(root, "volumes"), 0);
+	ok(has(object, volume), "a volume that is down has the same keys");
+	is_text(json_string_value(json_object_get(object, "role")), "down", "and the role down");
+	json_decref(root);
+}
+
+int main(void)
+{
+	test_health();
+	test_flags();
+	test_absent();
+	test_states();
+	test_peers();
+	test_report();
+	return tap_end();
+}
