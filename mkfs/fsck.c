@@ -63,7 +63,7 @@ struct report {
 	int chosen;			/* a copy, or a negative errno */
 	uint64_t regions;
 	uint64_t logged;		/* regions that the log names */
-	uint64_t dirty[REPL_SLOTS_MAX];	/* blocks in each map on disk */
+	uint64_t dirty[REPL_SLOTS_MAX];	/* blocks that each slot would be attached with */
 	char *problem[FSCK_PROBLEMS];
 	size_t problems;
 	size_t untold;			/* beyond FSCK_PROBLEMS */
@@ -156,6 +156,13 @@ static int count_bitmap(const struct device *d, uint64_t offset, uint64_t bits, 
 	return ret;
 }
 
+/* Otherwise every block is dirty, whatever the map says. */
+static bool map_counts(const struct repl_super *sb, unsigned int slot)
+{
+	return (le32toh(sb->flags) & REPL_SB_CLEAN) &&
+	       !(le32toh(sb->slot[slot].flags) & REPL_SS_FULL);
+}
+
 static void read_bitmaps(struct report *r)
 {
 	const struct repl_super *sb = &r->copy[r->chosen];
@@ -171,7 +178,9 @@ static void read_bitmaps(struct report *r)
 	for (unsigned int i = 0; i < l.slots; i++) {
 		if (sb->slot[i].kind == REPL_SLOT_FREE)
 			continue;
-		if (count_bitmap(r->where, l.meta_offset + i * l.map_bytes,
+		if (!map_counts(sb, i))
+			r->dirty[i] = l.data_size >> REPL_BLOCK_SHIFT;
+		else if (count_bitmap(r->where, l.meta_offset + i * l.map_bytes,
 				 l.data_size >> REPL_BLOCK_SHIFT, &r->dirty[i], &e))
 			add_problem(r, e.text);
 	}
@@ -283,7 +292,8 @@ static void print_slot(const struct report *r, unsigned int index)
 	print_id("copy", &s->copy_id);
 	print_id("generation", &s->generation);
 	printf("  %-11s %llu\n", "epoch", (unsigned long long)le64toh(s->epoch));
-	printf("  %-11s %llu blocks on disk\n", "dirty", (unsigned long long)r->dirty[index]);
+	printf("  %-11s %llu blocks%s\n", "dirty", (unsigned long long)r->dirty[index],
+	       map_counts(&r->copy[r->chosen], index) ? "" : ": all of them, the map does not count");
 }
 
 static void print_super(const struct report *r)

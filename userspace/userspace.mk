@@ -41,7 +41,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/obj/userspace.flags
 
 $(USER_LIB): $(call user_object,$(lib_sources))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call user_say,AR) $(AR) rcs $@ $^
 
 define user_link
 @mkdir -p $(@D)

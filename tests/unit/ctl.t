@@ -88,8 +88,8 @@ gives "help for a command" 0 'usage: repl-ctl wait VOLUME --for' repl-ctl wait -
 gives "an unknown command" 2 'unknown command explode' repl-ctl explode
 gives "an unknown option" 2 'unknown option --x' repl-ctl --x status
 gives "an option of another command" 2 'up: unknown option --force' repl-ctl up spool --force
-gives "wait for what?" 2 '--for connected or --for in-sync' repl-ctl wait spool
-gives "wait for nonsense" 2 '--for dinner: connected or in-sync' repl-ctl wait spool --for dinner
+gives "wait for what?" 2 '--for is missing' repl-ctl wait spool
+gives "wait for nonsense" 2 '--for dinner: connected, in-sync' repl-ctl wait spool --for dinner
 gives "a timeout that is none" 2 '--timeout soon' repl-ctl wait spool --for connected --timeout soon
 gives "an option without its value" 2 '--for needs a value' repl-ctl wait spool --for
 gives "two overrides" 2 'exclude each other' repl-ctl primary spool --force --peer-dead
@@ -125,6 +125,8 @@ run ctl wait spool --for in-sync --timeout 1500ms
 is "$(jq -c '[.cmd, .for, .timeout]' request)" '["wait","in-sync",2]' "what wait asks for"
 run ctl wait spool --for connected
 is "$(jq -c '[.for, .timeout]' request)" '["connected",null]' "wait without an end"
+run ctl reload
+is "$(jq -c '[.cmd, .volume]' request)" '["reload",null]' "what reload asks for"
 
 answer_with '{"progress":"41 %"}' '{"ok":true,"text":"in sync after 3 s"}'
 run ctl wait spool --for in-sync

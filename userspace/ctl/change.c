@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* repl-ctl up, down, primary, secondary, wait: what the agent does for us. */
+/* repl-ctl up, down, primary, secondary, wait, reload: what the agent does for us. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -20,13 +20,19 @@
 
 struct change {
 	const struct ctl *ctl;
-	const char *volume;
+	const char *volume;	/* NULL: the command is about none */
 	bool force;
 	bool peer_dead;
 	const char *wait_for;
 	bool has_timeout;
 	uint64_t timeout_ms;
 };
+
+/* What a sentence is about. */
+static const char *subject(const struct change *c)
+{
+	return c->volume ? c->volume : "agent";
+}
 
 /* -- progress -------------------------------------------------------------- */
 
@@ -45,7 +51,7 @@ static void show_progress(void *arg, const char *text)
 	const struct change *c = arg;
 	char line[512];
 
-	snprintf(line, sizeof(line), "%s: %s", c->volume, text);
+	snprintf(line, sizeof(line), "%s: %s", subject(c), text);
 	if (c->force || c->peer_dead)
 		fprintf(stderr, "%s\n", line);
 	else if (c->ctl->progress)
@@ -111,7 +117,7 @@ static void name_openers(const struct change *c)
 
 static json_t *build_request(const struct change *c)
 {
-	json_t *request = json_pack("{s:s, s:s, s:b, s:b}", "cmd", c->ctl->command,
+	json_t *request = json_pack("{s:s, s:s*, s:b, s:b}", "cmd", c->ctl->command,
 				    "volume", c->volume, "force", c->force,
 				    "peer_dead", c->peer_dead);
 
@@ -129,11 +135,12 @@ static int take_answer(const struct change *c, json_t *answer)
 
 	if (json_is_true(json_object_get(answer, "ok"))) {
 		if (text && *text)
-			printf("%s: %s\n", c->volume, text);
+			printf("%s: %s\n", subject(c), text);
 		return CTL_DONE;
 	}
-	ctl_complain("%s: %s", c->volume, text ? text : "the agent refuses and gives no reason");
-	name_openers(c);
+	ctl_complain("%s: %s", subject(c), text ? text : "refuses and gives no reason");
+	if (c->volume)
+		name_openers(c);
 	return json_integer_value(json_object_get(answer, "code")) == CTL_USAGE ? CTL_USAGE :
 									       CTL_FAILED;
 }
@@ -146,12 +153,12 @@ static int make_change(struct change *c)
 	int ret;
 
 	if (!request)
-		return ctl_complain("%s: this is no text that can be sent as a name", c->volume);
+		return ctl_complain("%s: this is no text that can be sent as a name", subject(c));
 	ret = agent_ask(c->ctl->config_dir, request, 0, show_progress, c, &answer, &e);
 	json_decref(request);
 	clear_progress(c);
 	if (ret)
-		return ctl_complain("%s: %s", c->volume, e.text);
+		return ctl_complain("%s: %s", subject(c), e.text);
 	ret = take_answer(c, answer);
 	json_decref(answer);
 	return ret;
@@ -178,6 +185,12 @@ static int parse_timeout(const char *text, uint64_t *ms)
 	return errno || !*text || __builtin_mul_overflow(*ms, 1000, ms) ? -EINVAL : 0;
 }
 
+static bool is_condition(const char *text)
+{
+	return strcmp(text, "connected") == 0 || strcmp(text, "in-sync") == 0 ||
+	       strcmp(text, "primary") == 0 || strcmp(text, "secondary") == 0;
+}
+
 static int parse_option(struct change *c, int id, unsigned int allowed, char **argv)
 {
 	if (id == 'f' && (allowed & ALLOW_FORCE)) {
@@ -186,8 +199,9 @@ static int parse_option(struct change *c, int id, unsigned int allowed, char **a
 		c->peer_dead = true;
 	} else if (id == 'w' && (allowed & ALLOW_WAIT)) {
 		c->wait_for = optarg;
-		if (strcmp(optarg, "connected") != 0 && strcmp(optarg, "in-sync") != 0)
-			return ctl_misuse(c->ctl, "--for %s: connected or in-sync is expected", optarg);
+		if (!is_condition(optarg))
+			return ctl_misuse(c->ctl, "--for %s: connected, in-sync, primary or secondary is expected",
+					  optarg);
 	} else if (id == 't' && (allowed & ALLOW_WAIT)) {
 		c->has_timeout = true;
 		if (parse_timeout(optarg, &c->timeout_ms))
@@ -218,7 +232,7 @@ static int run_change(const struct ctl *ctl, int argc, char **argv, unsigned int
 	if (c.force && c.peer_dead)
 		return ctl_misuse(ctl, "--force and --peer-dead exclude each other");
 	if ((allowed & ALLOW_WAIT) && !c.wait_for)
-		return ctl_misuse(ctl, "--for connected or --for in-sync is expected");
+		return ctl_misuse(ctl, "--for is missing: what shall be waited for?");
 	if (optind == argc)
 		return ctl_misuse(ctl, "name a volume");
 	if (argc - optind > 1 && !(allowed & ALLOW_SEVERAL))
@@ -257,6 +271,15 @@ int ctl_secondary(const struct ctl *ctl, int argc, char **argv)
 int ctl_wait(const struct ctl *ctl, int argc, char **argv)
 {
 	return run_change(ctl, argc, argv, ALLOW_WAIT);
+}
+
+int ctl_reload(const struct ctl *ctl, int argc, char **argv)
+{
+	struct change c = { .ctl = ctl };
+
+	if (argc > 1)
+		return ctl_misuse(ctl, "%s: no argument is expected", argv[1]);
+	return make_change(&c);
 }
 
 /* -- without the agent ----------------------------------------------------- */

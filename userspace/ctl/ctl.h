@@ -29,6 +29,7 @@ int ctl_down(const struct ctl *ctl, int argc, char **argv);
 int ctl_primary(const struct ctl *ctl, int argc, char **argv);
 int ctl_secondary(const struct ctl *ctl, int argc, char **argv);
 int ctl_wait(const struct ctl *ctl, int argc, char **argv);
+int ctl_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_resume(const struct ctl *ctl, int argc, char **argv);
 int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);

@@ -29,10 +29,12 @@ static const struct subcommand {
 	  "Make this node the one that uses the volume.", ctl_primary },
 	{ "secondary", "VOLUME... [--force]",
 	  "Stop using volumes here, so that a peer may.", ctl_secondary },
-	{ "wait", "VOLUME --for connected|in-sync [--timeout S]",
-	  "Wait until every peer is connected, or in sync.", ctl_wait },
+	{ "wait", "VOLUME --for connected|in-sync|primary|secondary [--timeout S]",
+	  "Wait until the peers are connected or in sync, or this node has a role.", ctl_wait },
 	{ "resume", "VOLUME",
 	  "Go on without a lost peer when writes are frozen; needs no agent.", ctl_resume },
+	{ "reload", "",
+	  "Make the agent read its configuration again.", ctl_reload },
 	{ "monitor", "[VOLUME] [--json]",
 	  "Print a line for everything that happens, until interrupted.", ctl_monitor },
 	{ "genkey", "[FILE]",
@@ -108,7 +110,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
 		return CTL_USAGE;
 	}
 	if (asks_for_help(argc, argv)) {
-		printf("usage: repl-ctl %s %s\n%s\n", s->name, s->arguments, s->help);
+		printf("usage: repl-ctl %s%s%s\n%s\n", s->name, *s->arguments ? " " : "", s->arguments,
+		       s->help);
 		return CTL_DONE;
 	}
 	ctl->command = s->name;

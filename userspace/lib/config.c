@@ -231,7 +231,6 @@ static int set_rate(void *field, const char *value)
 #define KEY(type, member, name, flags, set, expected) \
 	{ name, flags, offsetof(struct type, member), set, expected }
 
-static const char expected_path[] = "an absolute path";
 static const char expected_name[] =
 	"a name: letters, digits, '.', '_', '-', at most 63, a letter or digit first";
 
@@ -243,7 +242,6 @@ static const struct rules_key node_keys[] = {
 	  "address:port, [IPv6]:port or :port, at most 8 of them" },
 	KEY(config_agent, socket, "socket", 0, set_socket,
 	    "an absolute path of at most 107 bytes"),
-	KEY(config_agent, hook, "hook", 0, set_path, expected_path),
 	{}
 };
 

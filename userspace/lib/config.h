@@ -51,7 +51,6 @@ struct config_agent {
 	char name[REPL_NODE_MAX];
 	char key_path[PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char hook[PATH_MAX];		/* program told of events; "" is none */
 	struct config_address listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;
 	struct config_peer peer[CONFIG_PEERS_MAX];
