@@ -17,8 +17,8 @@ USER_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 lib_sources := $(wildcard userspace/lib/*.c)
 agent_sources := $(wildcard userspace/agent/*.c)
 ctl_sources := $(wildcard userspace/ctl/*.c)
-# One short line for each step, or with V=1 the whole command.
-user_say = $(if $(V),,@printf '  %-3s %s\n' $(1) $@;)
+# One short line for each step; with V=1 the whole command, with make -s nothing.
+user_say = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-3s %s\n' $(1) $@;))
 user_object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 USER_LIB := $(BUILD)/obj/userspace/librepl.a
