@@ -35,7 +35,7 @@ static int __init meta_init(void)
 	if (!strcmp(fault, "warn"))
 		WARN(1, "planted warning\n");
 	else if (!strcmp(fault, "oops"))
-		*(int *)(long)8 = 1;
+		*(int *)8L = 1;
 	else if (!strcmp(fault, "panic"))
 		panic("planted panic");
 	else if (!strcmp(fault, "lockup"))
