@@ -197,6 +197,8 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 {
 	unsigned int live = count_live(v);
 
+	if (!k && v->task.kind == TASK_DOWN && v->task.begun)
+		return;		/* its ticket will say so */
 	if (!k) {
 		core_log(v->core, LOG_LEVEL_WARN, v, NULL,
 			 "the kernel no longer has this volume: bring it back with repl-ctl up");

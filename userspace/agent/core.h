@@ -36,7 +36,8 @@ enum core_limits {
 	CORE_RETRY_MIN_MS	= 100,		/* a procedure that failed */
 	CORE_RETRY_MAX_MS	= 5000,
 	CORE_CONSENT_MS		= 10000,
-	CORE_WORDS_MS		= 10000,	/* between two lines of progress */
+	CORE_WORDS_MS		= 10000,	/* between two lines of progress, at most */
+	CORE_WORDS_MIN_MS	= 1000,		/* and at least */
 	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
 	CORE_MARKS_MAX		= 8,		/* MARKs under way before MAPs must wait */
 	CORE_ALLOWANCE_MAX	= 64,		/* passes between two attempts to join */
@@ -216,6 +217,7 @@ struct session {
 	bool server;
 	bool open;			/* both HELLOs were exchanged */
 	bool closing;			/* refused: nothing more is heard */
+	char why[REPL_NODE_MAX + 32];	/* this side closed it */
 	uint64_t since;
 	uint64_t heard_at;
 	uint64_t ping_at;

@@ -480,10 +480,9 @@ void core_progress(struct pair *p, uint64_t bytes)
 	total = p->run.left_bytes;
 	done = p->run.done_bytes < total ? p->run.done_bytes : total;
 	percent = done * 100 / total;
-	if (percent / 10 == p->run.words_percent / 10 &&
-	    p->core->now < p->run.words_at + CORE_WORDS_MS)
-		return;
-	if (total < CORE_RATE_BYTES && p->core->now < p->run.words_at + CORE_WORDS_MS)
+	ms = p->core->now - p->run.words_at;
+	if (ms < CORE_WORDS_MIN_MS ||
+	    (percent / 10 == p->run.words_percent / 10 && ms < CORE_WORDS_MS))
 		return;
 	ms = p->core->now - p->run.began_at;
 	p->run.words_percent = (unsigned int)percent;

@@ -16,29 +16,16 @@
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
-enum { COMPLAIN_MS = 10000, PAUSE_MS = 100 };
+enum { COMPLAIN_MS = 10000, BATCH = 16 };
 
+/* Watched, not on the ring: after this process was killed the port is free at once. */
 struct listener {
 	struct listener *next;
 	struct agent *agent;
+	struct loop_watch watch;
 	int fd;
-	struct loop_op op;
-	struct loop_op pause_op;
-	struct __kernel_timespec pause;
-	struct sockaddr_storage from;
-	socklen_t from_length;
 	uint64_t complained_at;
 };
-
-static void arm(struct listener *l)
-{
-	struct io_uring_sqe *sqe = loop_sqe(&l->agent->loop, &l->op);
-
-	l->from_length = sizeof(l->from);
-	io_uring_prep_accept(sqe, l->fd, (struct sockaddr *)&l->from, &l->from_length,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, &l->op);
-}
 
 /* The port is open to everybody: one line every ten seconds is enough. */
 static bool may_complain(struct listener *l)
@@ -51,46 +38,46 @@ static bool may_complain(struct listener *l)
 	return true;
 }
 
-static void rested(struct loop_op *op, int res)
+static void take(struct listener *l, int fd, const struct sockaddr *from, socklen_t length)
 {
-	(void)res;
-	arm(container(op, struct listener, pause_op));
-}
-
-static void accepted(struct loop_op *op, int res)
-{
-	struct listener *l = container(op, struct listener, op);
 	struct agent *a = l->agent;
-	struct io_uring_sqe *sqe;
 	struct conn *c;
 
-	if (res == -ECANCELED)
-		return;
-	if (res < 0 && res != -EINTR && res != -ECONNABORTED) {
-		if (may_complain(l))
-			log_warn(NULL, "connections cannot be accepted: %s", strerror(-res));
-		sqe = loop_sqe(&a->loop, &l->pause_op);
-		l->pause.tv_nsec = PAUSE_MS * 1000000LL;
-		io_uring_prep_timeout(sqe, &l->pause, 0, 0);
-		io_uring_sqe_set_data(sqe, &l->pause_op);
-		return;
-	}
-	if (res >= 0 && a->strangers >= CONN_STRANGERS_MAX) {
+	if (a->strangers >= CONN_STRANGERS_MAX) {
 		if (may_complain(l))
 			log_warn(NULL, "%d connections wait to be authenticated: closing new ones",
 				 CONN_STRANGERS_MAX);
-		close(res);
-	} else if (res >= 0) {
-		c = conn_new(a, res, CONN_ACCEPTED);
-		if (c) {
-			dial_words((struct sockaddr *)&l->from, l->from_length, c->where,
-				   sizeof(c->where));
-			greet_accepted(c);
-		} else {
-			close(res);
-		}
+		close(fd);
+		return;
 	}
-	arm(l);
+	c = conn_new(a, fd, CONN_ACCEPTED);
+	if (!c) {
+		close(fd);
+		return;
+	}
+	dial_words(from, length, c->where, sizeof(c->where));
+	greet_accepted(c);
+}
+
+static void ready(struct loop_watch *w, uint32_t events)
+{
+	struct listener *l = container(w, struct listener, watch);
+
+	(void)events;
+	for (int i = 0; i < BATCH; i++) {
+		struct sockaddr_storage from;
+		socklen_t length = sizeof(from);
+		int fd = accept4(l->fd, (struct sockaddr *)&from, &length,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			take(l, fd, (struct sockaddr *)&from, length);
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && may_complain(l))
+			log_warn(NULL, "connections cannot be accepted: %s", strerror(errno));
+		return;
+	}
 }
 
 static int listen_on(struct agent *a, const struct addrinfo *ai, struct err *e)
@@ -98,7 +85,7 @@ static int listen_on(struct agent *a, const struct addrinfo *ai, struct err *e)
 	char where[INET6_ADDRSTRLEN + 16];
 	struct listener *l;
 	int one = 1, ret;
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	dial_words(ai->ai_addr, ai->ai_addrlen, where, sizeof(where));
 	if (fd < 0)
@@ -118,11 +105,13 @@ static int listen_on(struct agent *a, const struct addrinfo *ai, struct err *e)
 	}
 	l->agent = a;
 	l->fd = fd;
-	l->op.done = accepted;
-	l->pause_op.done = rested;
+	l->watch.fd = -1;
+	l->watch.ready = ready;
 	l->next = a->listeners;
 	a->listeners = l;
-	arm(l);
+	ret = loop_watch(&a->loop, &l->watch, fd, EPOLLIN);
+	if (ret)
+		return err_set(e, -ret, "cannot watch %s: %s", where, strerror(-ret));
 	log_info(NULL, "listening on %s", where);
 	return 0;
 }
@@ -159,7 +148,7 @@ void listen_stop(struct agent *a)
 		struct listener *l = a->listeners;
 
 		a->listeners = l->next;
-		shutdown(l->fd, SHUT_RDWR);
+		loop_unwatch(&a->loop, &l->watch);
 		close(l->fd);
 		free(l);
 	}

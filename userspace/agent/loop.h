@@ -2,11 +2,11 @@
 /*
  * The event loop: one thread, one io_uring.
  *
- * Sessions' bytes, the backing devices, accept and connect are requests on the ring.
- * A pending request keeps its file alive, even past the death of this process, so
- * what must close when it is closed is never on the ring: cuts, tickets, netlink,
- * connections that may become a link.  Those are watched through an epoll
- * descriptor, and only that one is polled by the ring.
+ * Sessions' bytes, the backing devices and connect() are requests on the ring.  A
+ * pending request keeps its file alive, even past the death of this process, so what
+ * must close when it is closed is never on the ring: cuts, tickets, netlink,
+ * listening sockets, connections that may become a link.  Those are watched through
+ * an epoll descriptor, and only that one is polled by the ring.
  */
 #ifndef REPL_AGENT_LOOP_H
 #define REPL_AGENT_LOOP_H

@@ -136,6 +136,7 @@ static void live(struct pair *p)
 	p->phase = PHASE_LIVE;
 	p->timer = 0;
 	p->failures = 0;
+	p->dial_failures = 0;
 	p->retry_at = 0;
 	pair_reason(p, "in sync");
 	if (news)
@@ -356,7 +357,6 @@ static void heard_state(struct pair *p, const struct copy *theirs)
 {
 	p->theirs = *theirs;
 	p->have_theirs = true;
-	p->dial_failures = 0;
 	task_peer_changed(p);
 	if (p->phase == PHASE_MEET || p->phase == PHASE_LIVE) {
 		if (p->phase == PHASE_LIVE && (theirs->flags & REPL_MV_LIVE) &&

@@ -74,6 +74,7 @@ void session_refuse(struct session *s, const char *fmt, ...)
 	va_end(ap);
 	core_log(s->core, LOG_LEVEL_WARN, s->pair ? s->pair->volume : NULL, s->pair,
 		 "refused %s: %s", s->peer->name, text);
+	snprintf(s->why, sizeof(s->why), "refused");
 	if (s->pair)
 		pair_reason(s->pair, "refused: %s", text);
 	send_on(s->core, s->conn, REPL_MSG_REFUSE, text, strlen(text));
@@ -231,6 +232,7 @@ static void heard_refusal(struct session *s, const void *body, size_t length)
 	char text[REPL_TEXT_MAX];
 
 	msg_text(text, body, length);
+	snprintf(s->why, sizeof(s->why), "%s refuses", s->peer->name);
 	core_log(s->core, LOG_LEVEL_WARN, s->pair ? s->pair->volume : NULL, s->pair,
 		 "%s refuses: %s", s->peer->name, text);
 	if (s->pair)
@@ -297,7 +299,9 @@ void core_session_down(struct core *c, uint32_t conn, const char *why)
 		*at = s->next;
 		if (p && p->session == s) {
 			p->session = NULL;
-			pair_session_lost(p, why);
+			if (c->now >= s->since + CORE_DEAD_MS)
+				p->dial_failures = 0;
+			pair_session_lost(p, s->why[0] ? s->why : why);
 			dial_later(p);
 		} else if (p && !p->session && !s->server) {
 			core_log(c, LOG_LEVEL_INFO, p->volume, p, "%s", why);
@@ -323,6 +327,7 @@ static void session_check(struct session *s)
 	} else if (s->open && c->now >= s->heard_at + CORE_DEAD_MS) {
 		core_log(c, LOG_LEVEL_WARN, s->pair->volume, s->pair,
 			 "nothing heard for %d s: closing the session", CORE_DEAD_MS / 1000);
+		snprintf(s->why, sizeof(s->why), "nothing was heard for %d s", CORE_DEAD_MS / 1000);
 		session_close(s);
 	} else if (s->open && c->now >= s->ping_at) {
 		send_on(c, s->conn, REPL_MSG_PING, NULL, 0);
