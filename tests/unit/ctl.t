@@ -137,6 +137,8 @@ is "$out" 'spool: 4 MiB will be lost' "but what is lost is"
 
 answer_with '{"ok":false,"text":"peer mail2 is primary","code":1}'
 gives "a refusal and its words" 1 '^repl-ctl: spool: peer mail2 is primary$' ctl primary spool
+answer_with '{"ok":false,"text":"spool: peer mail2 is primary","code":1}'
+gives "the name is said once" 1 '^repl-ctl: spool: peer mail2 is primary$' ctl primary spool
 run ctl down spool other
 is "$rc $(grep -c 'mail2 is primary' <<<"$out")" '1 2' "every volume is tried"
 answer_with '{"ok":false}'

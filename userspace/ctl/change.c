@@ -129,9 +129,21 @@ static json_t *build_request(const struct change *c)
 	return request;
 }
 
-static int take_answer(const struct change *c, json_t *answer)
+/* The agent may begin with the name that stands before its words here. */
+static const char *answer_text(const struct change *c, const json_t *answer)
 {
 	const char *text = json_string_value(json_object_get(answer, "text"));
+	size_t length = c->volume ? strlen(c->volume) : 0;
+
+	if (text && length && strncmp(text, c->volume, length) == 0 &&
+	    strncmp(text + length, ": ", 2) == 0)
+		text += length + 2;
+	return text;
+}
+
+static int take_answer(const struct change *c, json_t *answer)
+{
+	const char *text = answer_text(c, answer);
 
 	if (json_is_true(json_object_get(answer, "ok"))) {
 		if (text && *text)

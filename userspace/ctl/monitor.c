@@ -58,26 +58,49 @@ static const char *event_word(uint32_t event)
 
 /* -- names ----------------------------------------------------------------- */
 
-static void read_volumes(struct monitor *m)
-{
-	struct kernel_volume *list;
-	size_t count;
-
-	/* When that fails the old names still say more than none. */
-	if (kernel_list(m->kernel, &list, &count, NULL))
-		return;
-	free(m->list);
-	m->list = list;
-	m->count = count;
-}
-
-static const struct kernel_volume *find_volume(const struct monitor *m, uint32_t minor)
+static struct kernel_volume *find_volume(const struct monitor *m, uint32_t minor)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->list[i].minor == minor)
 			return &m->list[i];
 	}
 	return NULL;
+}
+
+/*
+ * While a volume goes down the kernel lists it no more, but still has things to
+ * say about it: what is gone from the list is kept until forget_volume().
+ */
+static void read_volumes(struct monitor *m)
+{
+	struct kernel_volume *list, *grown;
+	size_t count;
+
+	/* When that fails the old names still say more than none. */
+	if (kernel_list(m->kernel, &list, &count, NULL))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct kernel_volume *known = find_volume(m, list[i].minor);
+
+		if (known) {
+			*known = list[i];
+			continue;
+		}
+		grown = reallocarray(m->list, m->count + 1, sizeof(*grown));
+		if (!grown)
+			break;
+		m->list = grown;
+		m->list[m->count++] = list[i];
+	}
+	free(list);
+}
+
+static void forget_volume(struct monitor *m, uint32_t minor)
+{
+	struct kernel_volume *k = find_volume(m, minor);
+
+	if (k)
+		*k = m->list[--m->count];
 }
 
 static const char *peer_name(const struct monitor *m, const struct kernel_volume *k, int slot)
@@ -160,13 +183,12 @@ static void take_event(void *arg, const struct kernel_event *event)
 	if (event->event == REPL_EVENT_UNSPEC) {
 		print_line(m, NULL, event_word(event->event), NULL,
 			   "events were lost; this is how it is now");
+		m->count = 0;
 		read_volumes(m);
 		print_state(m);
 		return;
 	}
-	/* The name before it goes, and the new one when it comes. */
-	if (event->event != REPL_EVENT_DETACHED)
-		read_volumes(m);
+	read_volumes(m);
 	k = find_volume(m, event->minor);
 	snprintf(number, sizeof(number), "repl%u", event->minor);
 	snprintf(name, sizeof(name), "%s", k ? k->name : number);
@@ -174,7 +196,7 @@ static void take_event(void *arg, const struct kernel_event *event)
 		print_line(m, name, event_word(event->event), peer_name(m, k, event->slot),
 			   event->text);
 	if (event->event == REPL_EVENT_DETACHED)
-		read_volumes(m);
+		forget_volume(m, event->minor);
 }
 
 /* -- main ------------------------------------------------------------------ */
