@@ -4,7 +4,7 @@
  *
  * Order: the primary never has two overlapping writes in flight, so all may be
  * submitted as they come.  Memory: one receiver fills one apply at a time, from
- * a pool that holds a whole one; bios in flight give their pages back without
+ * its link's pool that holds a whole one; bios in flight give their pages back without
  * help of the socket, so the receiver never waits for something that
  * only its own progress can release.
  */
@@ -14,10 +14,7 @@
 #include "netlink.h"
 #include "role.h"
 
-#define APPLY_PAGES (REPL_MAX_IO >> PAGE_SHIFT)
-
 static struct bio_set apply_bios;
-static mempool_t *apply_pages;
 
 static blk_opf_t apply_opf(const struct frame *frame)
 {
@@ -37,17 +34,22 @@ static blk_opf_t apply_opf(const struct frame *frame)
 /* Counts an apply in, as soon as there is room; false when the link is dead. */
 static bool apply_enter(struct link *link, u32 payload)
 {
-	bool alive;
+	bool alive, flood;
 
 	spin_lock_irq(&link->lock);
 	wait_event_lock_irq(link->applied, READ_ONCE(link->dead) ||
 			    link->applying_bytes + payload <= LINK_RECEIVE_BYTES, link->lock);
 	alive = !READ_ONCE(link->dead);
+	flood = alive && link->applying >= REPL_MAX_OUTSTANDING;
+	if (flood)
+		alive = false;
 	if (alive) {
 		link->applying++;
 		link->applying_bytes += payload;
 	}
 	spin_unlock_irq(&link->lock);
+	if (flood)
+		link_kill(link, "the peer has sent more requests than it may leave unanswered");
 	return alive;
 }
 
@@ -74,7 +76,7 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 	apply->frame = *frame;
 	bio->bi_iter.bi_sector = frame->offset >> SECTOR_SHIFT;
 	for (; payload; payload -= min_t(u32, payload, PAGE_SIZE))
-		__bio_add_page(bio, mempool_alloc(apply_pages, GFP_NOIO),
+		__bio_add_page(bio, mempool_alloc(&link->pages, GFP_NOIO),
 			       min_t(u32, payload, PAGE_SIZE), 0);
 	return apply;
 }
@@ -94,7 +96,7 @@ void apply_free(struct apply *apply)
 	struct bio_vec *bv;
 
 	bio_for_each_segment_all(bv, &apply->bio, iter)
-		mempool_free(bv->bv_page, apply_pages);
+		mempool_free(bv->bv_page, &link->pages);
 	bio_put(&apply->bio);
 	/* The teardown looks at the count under this lock, so it frees after the unlock. */
 	spin_lock_irqsave(&link->lock, flags);
@@ -174,7 +176,7 @@ void apply_submit(struct apply *apply)
 		return;
 	case REPL_FRAME_ZEROES:
 		INIT_WORK(&apply->work, apply_zero);
-		queue_work(repl_wq, &apply->work);
+		queue_work(repl_zero_wq, &apply->work);
 		return;
 	case REPL_FRAME_WRITE:
 		volume_count(v, REPL_C_APPLIED_WRITES, 1);
@@ -185,21 +187,30 @@ void apply_submit(struct apply *apply)
 	submit_bio_noacct(&apply->bio);
 }
 
+/**
+ * apply_take_generation() - who gets it answers or frees it
+ * @link: under whose lock, or whose teardown, the caller knows it
+ *
+ * Return: NULL when somebody else was first.
+ */
+struct apply *apply_take_generation(struct link *link)
+{
+	struct apply *apply;
+	unsigned long flags;
+
+	spin_lock_irqsave(&link->lock, flags);
+	apply = link->generation;
+	link->generation = NULL;
+	spin_unlock_irqrestore(&link->lock, flags);
+	return apply;
+}
+
 int apply_init(void)
 {
-	int err = bioset_init(&apply_bios, 64, offsetof(struct apply, bio), BIOSET_NEED_BVECS);
-
-	if (err)
-		return err;
-	apply_pages = mempool_create_page_pool(2 * APPLY_PAGES, 0);
-	if (apply_pages)
-		return 0;
-	bioset_exit(&apply_bios);
-	return -ENOMEM;
+	return bioset_init(&apply_bios, 64, offsetof(struct apply, bio), BIOSET_NEED_BVECS);
 }
 
 void apply_exit(void)
 {
-	mempool_destroy(apply_pages);
 	bioset_exit(&apply_bios);
 }

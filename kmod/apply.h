@@ -26,6 +26,7 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame);
 void apply_submit(struct apply *apply);
 void apply_answer(struct apply *apply, u8 status);
 void apply_free(struct apply *apply);
+struct apply *apply_take_generation(struct link *link);
 
 int apply_init(void);
 void apply_exit(void);

@@ -90,6 +90,7 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 	lim.io_min = lim.physical_block_size;
 	lim.max_hw_sectors = l->max_io_sectors;
 	lim.max_segments = BIO_MAX_VECS;
+	lim.max_zone_append_sectors = 0;
 	lim.max_write_zeroes_sectors = l->max_zero_sectors;
 	if (l->discard) {
 		lim.max_hw_discard_sectors = l->max_zero_sectors;
@@ -99,7 +100,9 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 		lim.max_hw_discard_sectors = 0;
 	}
 	lim.features = BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA | BLK_FEAT_STABLE_WRITES |
-		       BLK_FEAT_NOWAIT | BLK_FEAT_IO_STAT;
+		       BLK_FEAT_IO_STAT;
+	if (bdev_nowait(lower))
+		lim.features |= BLK_FEAT_NOWAIT;
 	return blk_alloc_disk(&lim, NUMA_NO_NODE);
 }
 
@@ -134,7 +137,8 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 	}
 	blk_queue_write_cache(q, true, true);
 	blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, q);
-	blk_queue_flag_set(QUEUE_FLAG_NOWAIT, q);
+	if (bdev_nowait(lower))
+		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, q);
 	return disk;
 }
 

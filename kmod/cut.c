@@ -62,7 +62,8 @@ static bool cut_end(struct cut *cut, bool commit)
 	if (first) {
 		cut->ended = true;
 		drain_cancel(v, &cut->drain);
-		if (!commit)
+		/* A slot that was freed meanwhile has no map, and no consumer. */
+		if (!commit && cut->slot->map.page)
 			map_merge(&cut->slot->map, &cut->map);
 		cut->slot->cut = NULL;
 	}
@@ -161,6 +162,7 @@ static int cut_begin(struct volume *v, struct cut *cut, struct why *why)
 	if (!err) {
 		map_swap(&slot->map, &cut->map);
 		slot->cut = cut;
+		v->cuts++;
 		drain_start(v, &cut->drain);
 	}
 	spin_unlock_irq(&v->io_lock);

@@ -123,6 +123,8 @@ int disk_create(struct volume *v, struct why *why)
 	if (err) {
 		v->disk = NULL;
 		put_disk(disk);
+		/* ->free_disk is called only for a disk that was added. */
+		volume_put(v);
 		return why_set(why, err, "%s: /dev/repl%u cannot be made, error %d", v->name,
 			       v->minor, err);
 	}
@@ -137,12 +139,15 @@ int disk_create(struct volume *v, struct why *why)
  */
 void disk_destroy(struct volume *v)
 {
-	if (!v->disk)
-		return;
+	struct gendisk *disk = v->disk;
+
 	if (v->zombie)
-		blk_mark_disk_dead(v->disk);
-	del_gendisk(v->disk);
-	put_disk(v->disk);
+		blk_mark_disk_dead(disk);
+	del_gendisk(disk);
+	mutex_lock(&v->super_lock);
+	v->disk = NULL;
+	mutex_unlock(&v->super_lock);
+	put_disk(disk);
 }
 
 int disk_init(void)

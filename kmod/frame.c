@@ -67,7 +67,7 @@ static const char *check_type(const struct frame *f, const struct frame_limits *
 	case REPL_FRAME_GENERATION:
 		if (f->length != sizeof(struct repl_frame_generation) || f->offset)
 			return "a generation of the wrong length";
-		return check_flags(f, 0);
+		return check_flags(f, REPL_FF_CRC);
 	case REPL_FRAME_FLUSH:
 	case REPL_FRAME_BEAT:
 	case REPL_FRAME_ANSWER:

@@ -104,7 +104,8 @@ static void gate_deadline(struct work_struct *work)
 	bool held;
 
 	spin_lock_irq(&v->io_lock);
-	held = v->gate & timer->reason;
+	/* A thaw and a new freeze may have come between the timer and this lock. */
+	held = (v->gate & timer->reason) && time_after_eq(jiffies, timer->until);
 	if (held)
 		gate_open(v, timer->reason);
 	spin_unlock_irq(&v->io_lock);
@@ -159,6 +160,11 @@ int gate_freeze(struct volume *v, u32 reason, u32 deadline_ms, struct ticket *ti
 	freeze->drain.done = freeze_drained;
 
 	spin_lock_irq(&v->io_lock);
+	if (v->gate_stopped) {
+		spin_unlock_irq(&v->io_lock);
+		kfree(freeze);
+		return why_set(why, -ESHUTDOWN, "%s is being taken down", v->name);
+	}
 	if (v->gate & reason) {
 		spin_unlock_irq(&v->io_lock);
 		kfree(freeze);
@@ -166,6 +172,7 @@ int gate_freeze(struct volume *v, u32 reason, u32 deadline_ms, struct ticket *ti
 			       v->name, gate_name(reason));
 	}
 	gate_shut(v, reason);
+	v->deadline[bit].until = jiffies + msecs_to_jiffies(deadline_ms);
 	mod_delayed_work(repl_wq, &v->deadline[bit].work, msecs_to_jiffies(deadline_ms));
 	drain_start(v, &freeze->drain);
 	spin_unlock_irq(&v->io_lock);
@@ -196,7 +203,7 @@ int gate_thaw(struct volume *v, u32 reason, struct why *why)
 
 /**
  * gate_stop() - end all timers; the volume goes away
- * @v: the volume; nobody can freeze it any more
+ * @v: the volume
  *
  * Context: may sleep.
  */
@@ -204,6 +211,9 @@ void gate_stop(struct volume *v)
 {
 	unsigned int bit;
 
+	spin_lock_irq(&v->io_lock);
+	v->gate_stopped = true;
+	spin_unlock_irq(&v->io_lock);
 	for (bit = 0; bit < VOLUME_GATES; bit++)
 		cancel_delayed_work_sync(&v->deadline[bit].work);
 }

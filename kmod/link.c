@@ -80,6 +80,7 @@ static int link_alloc(struct link *link)
 	link->tx_vec = kvcalloc(BIO_MAX_VECS + 1, sizeof(*link->tx_vec), GFP_KERNEL);
 	link->tx_page = alloc_page(GFP_KERNEL);
 	if (!link->by_tag || !link->free_tags || !link->tx_vec || !link->tx_page ||
+	    mempool_init_page_pool(&link->pages, REPL_MAX_IO >> PAGE_SHIFT, 0) ||
 	    map_init(&link->unflushed[0], regions) || map_init(&link->unflushed[1], regions))
 		return -ENOMEM;
 	for (i = 0; i < LINK_TAGS; i++)
@@ -90,6 +91,7 @@ static int link_alloc(struct link *link)
 
 static void link_free(struct link *link)
 {
+	mempool_exit(&link->pages);
 	map_free(&link->unflushed[0]);
 	map_free(&link->unflushed[1]);
 	if (link->tx_page)
@@ -139,17 +141,32 @@ static void link_mark_doubts(struct link *link)
 	link_mark_unflushed(link, &link->unflushed[1]);
 }
 
+/* The sender is gone: from here on an apply that is done frees itself. */
+static void link_drop_answers(struct link *link)
+{
+	struct apply *apply, *next;
+	LIST_HEAD(answers);
+
+	spin_lock_irq(&link->lock);
+	link->stopped = true;
+	list_splice_init(&link->answers, &answers);
+	spin_unlock_irq(&link->lock);
+	list_for_each_entry_safe(apply, next, &answers, entry)
+		apply_free(apply);
+}
+
 static void link_stop(struct link *link)
 {
 	struct sock *sk = link->sock->sk;
-	struct apply *apply, *next;
-	LIST_HEAD(answers);
+	struct apply *apply;
 
 	cancel_delayed_work_sync(&link->tick);
 	/* Wakes the threads wherever they wait in the socket. */
 	kernel_sock_shutdown(link->sock, link->polite ? SHUT_RD : SHUT_RDWR);
-	kthread_stop(link->receiver);
 	kthread_stop(link->sender);
+	link_drop_answers(link);
+	/* It may have waited for pages of the applies whose answers have just been dropped. */
+	kthread_stop(link->receiver);
 	/*
 	 * Pages that TCP still queues must not go out after their write has
 	 * completed upward and they hold something else: abort purges them.
@@ -158,11 +175,8 @@ static void link_stop(struct link *link)
 		tcp_abort(sk, ECONNABORTED);
 	else
 		kernel_sock_shutdown(link->sock, SHUT_RDWR);
-	spin_lock_irq(&link->lock);
-	link->stopped = true;
-	list_splice_init(&link->answers, &answers);
-	spin_unlock_irq(&link->lock);
-	list_for_each_entry_safe(apply, next, &answers, entry)
+	apply = apply_take_generation(link);
+	if (apply)
 		apply_free(apply);
 	spin_lock_irq(&link->lock);
 	wait_event_lock_irq(link->applied, !link->applying, link->lock);
@@ -183,7 +197,7 @@ static void link_teardown(struct work_struct *work)
 	list_splice_init(&link->sent, &legs);
 	spin_unlock_irq(&v->io_lock);
 	list_for_each_entry_safe(leg, next, &legs, entry)
-		leg->done(leg, true);
+		leg->done(leg, LEG_LOST);
 
 	sk_clear_memalloc(link->sock->sk);
 	sockfd_put(link->sock);
@@ -222,6 +236,7 @@ void link_kill_locked(struct link *link, const char *reason)
 	v->live--;
 	if (v->primary) {
 		v->losses++;
+		v->lost_slots |= 1u << slot->index;
 		gate_shut(v, REPL_GATE_PEER_LOST);
 	}
 	wake_up_all(&link->wait);
@@ -271,7 +286,7 @@ void link_close(struct volume *v, struct slot *slot, const char *reason)
 
 /* ---------------------------------------------------------------- tick -- */
 
-static void own_flush_done(struct leg *leg, bool lost)
+static void own_flush_done(struct leg *leg, enum leg_end end)
 {
 	/* The teardown, or the receiver, has let go of it: the tick may use it again. */
 	smp_store_release(&leg->owner, NULL);
@@ -322,7 +337,9 @@ static void link_tick(struct work_struct *work)
 
 	if (READ_ONCE(link->dead))
 		return;
-	if (time_after(jiffies, READ_ONCE(link->heard_at) + timeout)) {
+	/* A receiver that waits for the backing device here proves nothing about the peer. */
+	if (READ_ONCE(link->listening) &&
+	    time_after(jiffies, READ_ONCE(link->heard_at) + timeout)) {
 		link_kill(link, "no byte from the peer for %u ms", link->timeout_ms);
 		return;
 	}
@@ -463,6 +480,7 @@ int link_publish(struct link *link, struct why *why)
 	slot->since = ktime_get_ns();
 	slot->reason[0] = '\0';
 	v->live++;
+	v->lost_slots &= ~(1u << slot->index);
 	link->heard_at = jiffies;
 	link->spoke_at = jiffies;
 	link->flushed_at = jiffies;

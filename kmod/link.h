@@ -16,6 +16,7 @@
 #define REPL_LINK_H
 
 #include <linux/bio.h>
+#include <linux/mempool.h>
 #include <linux/net.h>
 #include <linux/sched.h>
 #include "frame.h"
@@ -27,12 +28,16 @@ enum link_sizes {
 	LINK_TAGS		= REPL_MAX_OUTSTANDING,
 	LINK_TRIES		= 8,	/* of a payload that arrives damaged */
 	LINK_RECEIVE_BYTES	= 16 << 20,	/* payload received, not yet on disk */
+	LINK_ZERO_BYTES		= 256 << 20,	/* zeroing asked for, not yet answered */
 	LINK_FLUSH_SECONDS	= 5,	/* longest an answered write stays unflushed */
 };
 
 static_assert(LINK_TAGS == 1 << LINK_TAG_BITS);
 
 enum leg_state { LEG_QUEUED, LEG_SENDING, LEG_SENT };
+
+/* Only a GENERATION is refused without ending the link. */
+enum leg_end { LEG_OK, LEG_LOST, LEG_REFUSED };
 
 /*
  * A frame of this side that wants an answer.  Its owner keeps it, and the pages
@@ -42,7 +47,7 @@ enum leg_state { LEG_QUEUED, LEG_SENDING, LEG_SENT };
 struct leg {
 	struct list_head entry;		/* link->lock: on ->queue, else on ->sent */
 	void *owner;
-	void (*done)(struct leg *leg, bool lost);
+	void (*done)(struct leg *leg, enum leg_end end);
 	u64 offset;			/* bytes */
 	u32 length;			/* bytes */
 	u16 flags;			/* enum repl_frame_flags */
@@ -54,6 +59,7 @@ struct leg {
 	/* Under link->lock. */
 	enum leg_state state;
 	bool answered;			/* while LEG_SENDING: the sender will end it */
+	bool refused;
 	bool flushes;			/* a flush whose success empties the older set */
 	u8 tries;
 	u32 tag;
@@ -80,10 +86,12 @@ struct link {
 	unsigned int free;
 	u32 tag_turn;			/* upper bits of the next tag: old answers do not match */
 	struct list_head answers;	/* applies that are done */
+	struct apply *generation;	/* received, not yet taken by control; at most one */
 	struct map unflushed[2];	/* regions answered but not flushed */
 	u8 filling;			/* which of the two takes new ones */
 	bool flushing;			/* the other waits for a flush's answer */
 	u64 in_flight_bytes;
+	u64 zero_bytes;			/* of ZEROES that are sent, not answered */
 	u64 sent_bytes;
 	unsigned int applying;		/* applies that still know this link */
 	unsigned int applying_bytes;	/* their payload */
@@ -91,7 +99,7 @@ struct link {
 
 	bool dead;			/* volume->io_lock; read anywhere */
 	bool polite;			/* ended on purpose: tell the peer */
-	bool others_marked;		/* receiver only: bits set for all other slots */
+	bool listening;			/* the receiver waits for the socket, and for nothing else */
 	bool beat;			/* set by the tick, cleared by the sender */
 	u64 received_bytes;		/* receiver only */
 	unsigned long heard_at;		/* jiffies: the receiver writes, the tick reads */
@@ -102,6 +110,7 @@ struct link {
 	struct work_struct teardown;
 	struct leg own_flush;		/* the tick's; busy while own_flush.owner is set */
 	struct repl_frame rx_frame;
+	mempool_t pages;		/* of applies: holds a whole one */
 	struct page *tx_page;		/* headers: TLS wants pages */
 	struct bio_vec *tx_vec;		/* BIO_MAX_VECS + 1 */
 };

@@ -4,7 +4,6 @@
 #include "apply.h"
 #include "disk.h"
 #include "netlink.h"
-#include "request.h"
 #include "volume.h"
 
 static int __init repl_init(void)
@@ -14,12 +13,9 @@ static int __init repl_init(void)
 	err = volume_init();
 	if (err)
 		return err;
-	err = request_init();
-	if (err)
-		goto exit_volume;
 	err = apply_init();
 	if (err)
-		goto exit_request;
+		goto exit_volume;
 	err = disk_init();
 	if (err)
 		goto exit_apply;
@@ -32,8 +28,6 @@ exit_disk:
 	disk_exit();
 exit_apply:
 	apply_exit();
-exit_request:
-	request_exit();
 exit_volume:
 	volume_exit();
 	return err;
@@ -45,7 +39,6 @@ static void __exit repl_exit(void)
 	volume_exit();
 	disk_exit();
 	apply_exit();
-	request_exit();
 }
 
 module_init(repl_init);

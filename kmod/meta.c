@@ -58,7 +58,8 @@ static bool super_geometry_ok(const struct repl_super *s, u64 data_bytes, u64 me
 	if (size < REPL_DATA_MIN || size > REPL_DATA_MAX || size % REPL_BLOCK_BYTES ||
 	    size > data_bytes || (!external && size > start))
 		return false;
-	if (map % REPL_META_ALIGN || map < size >> (REPL_BLOCK_SHIFT + 3) || map > REPL_DATA_MAX ||
+	if (map % REPL_META_ALIGN || map > REPL_DATA_MAX ||
+	    map < DIV_ROUND_UP_ULL(size >> REPL_BLOCK_SHIFT, MAP_PAGE_BITS) * MAP_PAGE_BYTES ||
 	    le64_to_cpu(s->log_offset) != maps || le64_to_cpu(s->log_bytes) > REPL_DATA_MAX)
 		return false;
 	return start % REPL_META_ALIGN == 0 && area <= meta_bytes && start <= meta_bytes - area &&
@@ -84,8 +85,10 @@ static int super_choose(struct volume *v, u64 meta_end, struct why *why)
 		wrong = super_check(s) ?: wrong;
 		if (super_check(s))
 			continue;
-		if (!found || le64_to_cpu(s->sequence) > le64_to_cpu(v->next->sequence))
+		if (!found || le64_to_cpu(s->sequence) > le64_to_cpu(v->next->sequence)) {
 			*v->next = *s;
+			v->super_copy = copy;
+		}
 		found = true;
 	}
 	if (found)
@@ -171,21 +174,22 @@ struct repl_super *meta_edit(struct volume *v)
 int meta_commit(struct volume *v, struct why *why)
 {
 	struct repl_super *s = v->next;
-	u64 sequence = le64_to_cpu(v->super.sequence) + 1;
+	unsigned int copy = !v->super_copy;
 	u64 end = v->meta_offset + le64_to_cpu(s->meta_size);
 	int err;
 
-	s->sequence = cpu_to_le64(sequence);
+	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + 1);
 	s->crc = cpu_to_le32(super_crc(s));
 	memcpy(page_address(v->meta_page), s, sizeof(*s));
 	err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA,
-			 copy_offset(end, sequence % REPL_SB_COPIES), v->meta_page);
+			 copy_offset(end, copy), v->meta_page);
 	if (err) {
 		volume_count(v, REPL_C_ERRORS, 1);
 		return why_set(why, err, "%s: the superblock on %pg cannot be written", v->name,
 			       volume_meta(v)->bdev);
 	}
 	volume_count(v, REPL_C_META_WRITES, 1);
+	v->super_copy = copy;
 	mutex_lock(&v->super_lock);
 	v->super = *s;
 	mutex_unlock(&v->super_lock);
@@ -250,9 +254,32 @@ int meta_load_maps(struct volume *v, struct why *why)
 	return 0;
 }
 
+static u64 cuts_begun(struct volume *v)
+{
+	u64 cuts;
+
+	spin_lock_irq(&v->io_lock);
+	cuts = v->cuts;
+	spin_unlock_irq(&v->io_lock);
+	return cuts;
+}
+
+static bool cut_open(struct volume *v)
+{
+	bool open = false;
+	unsigned int i;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < v->slots; i++)
+		open |= v->slot[i].cut != NULL;
+	spin_unlock_irq(&v->io_lock);
+	return open;
+}
+
 /**
  * meta_save_maps() - write the slots' maps; the caller's next commit says they count
- * @v: no write in flight, no cut open, none of which can begin meanwhile
+ * @v: not primary, no write in flight, no link closing
+ * @count: set when they say all there is to say: no cut was open, and none has begun
  * @why: filled in on error
  *
  * The data are flushed first: a map without a bit claims that its block is on
@@ -260,11 +287,13 @@ int meta_load_maps(struct volume *v, struct why *why)
  *
  * Context: control; may sleep.
  */
-int meta_save_maps(struct volume *v, struct why *why)
+int meta_save_maps(struct volume *v, bool *count, struct why *why)
 {
+	int err = blkdev_issue_flush(v->data.bdev);
+	u64 cuts = cuts_begun(v);
+	bool open = cut_open(v);
 	unsigned int slot;
 	unsigned long i;
-	int err = blkdev_issue_flush(v->data.bdev);
 
 	if (err)
 		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
@@ -280,5 +309,20 @@ int meta_save_maps(struct volume *v, struct why *why)
 					       v->name, volume_meta(v)->bdev);
 		}
 	}
+	/* A cut takes a map's bits away, to bring them back perhaps: a map saved meanwhile lacks them. */
+	*count = !open && cuts_begun(v) == cuts && !v->broken;
 	return 0;
+}
+
+/**
+ * meta_maps_count() - let an edited superblock say that the maps on disk say it all
+ * @s: being edited
+ */
+void meta_maps_count(struct repl_super *s)
+{
+	unsigned int i;
+
+	s->flags |= cpu_to_le32(REPL_SB_CLEAN);
+	for (i = 0; i < s->slots; i++)
+		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_FULL);
 }

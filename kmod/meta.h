@@ -12,7 +12,8 @@ int meta_read(struct volume *v, const u64 *known_end, struct why *why);
 struct repl_super *meta_edit(struct volume *v);
 int meta_commit(struct volume *v, struct why *why);
 int meta_load_maps(struct volume *v, struct why *why);
-int meta_save_maps(struct volume *v, struct why *why);
+int meta_save_maps(struct volume *v, bool *count, struct why *why);
+void meta_maps_count(struct repl_super *s);
 
 static inline bool id_equal(const struct repl_id *a, const struct repl_id *b)
 {

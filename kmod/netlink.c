@@ -545,6 +545,12 @@ static int do_get(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(msg, info);
 }
 
+static int dump_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = STATUS_BYTES;
+	return 0;
+}
+
 static int dump_get(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct net *net = scope(sock_net(skb->sk));
@@ -556,6 +562,8 @@ static int dump_get(struct sk_buff *skb, struct netlink_callback *cb)
 		err = status_put(skb, &family, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
 				 NLM_F_MULTI, v);
 		volume_put(v);
+		if (err == -ENODEV)
+			err = 0;
 	}
 	cb->args[0] = minor;
 	/* A message that did not fit comes first in the next one. */
@@ -564,8 +572,11 @@ static int dump_get(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* -------------------------------------------------------------- family -- */
 
+static const struct genl_ops get_ops[] = {
+	{ .cmd = REPL_CMD_GET, .doit = do_get, .start = dump_start, .dumpit = dump_get },
+};
+
 static const struct genl_small_ops ops[] = {
-	{ .cmd = REPL_CMD_GET,		.doit = do_get, .dumpit = dump_get },
 	{ .cmd = REPL_CMD_ATTACH,	.doit = do_attach,	.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_DETACH,	.doit = do_detach,	.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_ROLE,		.doit = do_role,	.flags = GENL_ADMIN_PERM },
@@ -590,6 +601,8 @@ static struct genl_family family __ro_after_init = {
 	.policy		= policy,
 	.netnsok	= true,
 	.module		= THIS_MODULE,
+	.ops		= get_ops,
+	.n_ops		= ARRAY_SIZE(get_ops),
 	.small_ops	= ops,
 	.n_small_ops	= ARRAY_SIZE(ops),
 	.mcgrps		= groups,

@@ -29,11 +29,14 @@ static bool receive_failed(struct link *link, int n)
 static bool receive_iter(struct link *link, struct msghdr *msg)
 {
 	while (msg_data_left(msg)) {
-		int n = sock_recvmsg(link->sock, msg, MSG_WAITALL | MSG_NOSIGNAL);
+		int n;
 
+		WRITE_ONCE(link->heard_at, jiffies);
+		WRITE_ONCE(link->listening, true);
+		n = sock_recvmsg(link->sock, msg, MSG_WAITALL | MSG_NOSIGNAL);
+		WRITE_ONCE(link->listening, false);
 		if (n <= 0)
 			return receive_failed(link, n);
-		WRITE_ONCE(link->heard_at, jiffies);
 	}
 	return true;
 }
@@ -65,7 +68,7 @@ static bool receive_pages(struct link *link, struct bio *bio)
 	return true;
 }
 
-static u32 pages_crc(struct bio *bio)
+static u32 pages_crc(const struct bio *bio)
 {
 	u32 crc = ~0u;
 	unsigned int i;
@@ -76,28 +79,30 @@ static u32 pages_crc(struct bio *bio)
 	return ~crc;
 }
 
-/*
- * The first change that comes over a link: from now on this copy and those of
- * third nodes may differ, by what only the sender knows.
- */
-static void mark_others(struct link *link)
+static bool changes_data(const struct frame *frame)
 {
-	if (link->others_marked)
-		return;
-	link->others_marked = true;
-	slot_mark_others(link->volume, link->slot);
+	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_ZEROES;
+}
+
+static bool payload_damaged(const struct apply *apply, const struct frame *frame)
+{
+	if (!(frame->flags & REPL_FF_CRC))
+		return false;
+	if (frame->type == REPL_FRAME_GENERATION)
+		return ~crc32c(~0u, &apply->generation, sizeof(apply->generation)) !=
+		       frame->payload_crc;
+	return pages_crc(&apply->bio) != frame->payload_crc;
 }
 
 static bool receive_request(struct link *link, const struct frame *frame)
 {
 	struct apply *apply;
 
-	if (READ_ONCE(link->volume->primary) && frame->type != REPL_FRAME_FLUSH) {
+	/* A GENERATION is refused by an answer, in its own time: two nodes may promote at once. */
+	if (changes_data(frame) && !slot_mark_others(link->volume, link->slot)) {
 		link_kill(link, "the peer has sent a write, but this node is primary");
 		return false;
 	}
-	if (frame->type != REPL_FRAME_FLUSH)
-		mark_others(link);
 	apply = apply_alloc(link, frame);
 	if (!apply)
 		return false;
@@ -109,7 +114,7 @@ static bool receive_request(struct link *link, const struct frame *frame)
 	}
 	if (frame->type == REPL_FRAME_WRITE)
 		link->received_bytes += frame->length;
-	if ((frame->flags & REPL_FF_CRC) && pages_crc(&apply->bio) != frame->payload_crc)
+	if (payload_damaged(apply, frame))
 		apply_answer(apply, REPL_STATUS_RESEND);
 	else
 		apply_submit(apply);

@@ -31,14 +31,14 @@
 #include "request.h"
 #include "slot.h"
 
+enum { REQUESTS_RESERVED = 64 };
+
 #define START(req) ((req)->start)
 #define LAST(req) ((req)->last)
 
 /* Of its functions range_iter_next() is not needed here. */
 INTERVAL_TREE_DEFINE(struct request, node, sector_t, subtree_last, START, LAST,
 		     static __maybe_unused, range)
-
-static struct bio_set request_bios;
 
 static bool is_flush(const struct bio *bio)
 {
@@ -92,22 +92,27 @@ static void request_put(struct request *req)
 		request_done(req);
 }
 
-static void request_leg_done(struct leg *leg, bool lost)
+static void request_leg_done(struct leg *leg, enum leg_end end)
 {
 	struct request *req = leg->owner;
 
 	/* Only ever set, and read after the last put: no lock. */
-	if (lost)
+	if (end == LEG_LOST)
 		req->lost = true;
 	request_put(req);
 }
 
-/* The backing device has failed a write: the copies may differ there. */
+/* The backing device has failed a write, or a flush: the copies may differ. */
 static void request_broken(struct request *req)
 {
 	struct volume *v = req->volume;
 
 	volume_count(v, REPL_C_ERRORS, 1);
+	if (is_flush(req->upper)) {
+		/* What its cache has lost is in no map: the next stop is not a clean one. */
+		WRITE_ONCE(v->broken, true);
+		return;
+	}
 	slot_mark_local_error(v, (u64)req->start << SECTOR_SHIFT,
 			      (u64)(req->last - req->start + 1) << SECTOR_SHIFT);
 }
@@ -119,9 +124,9 @@ static void request_local_done(struct request *req, blk_status_t status)
 	unsigned long flags;
 
 	req->status = status;
+	if (unlikely(status))
+		request_broken(req);
 	if (!is_flush(req->upper)) {
-		if (unlikely(status))
-			request_broken(req);
 		spin_lock_irqsave(&v->io_lock, flags);
 		list_del(&req->entry);
 		if (!list_empty(&v->drains))
@@ -232,7 +237,7 @@ static void request_local(struct request *req)
 
 	if (is_zero(req->upper)) {
 		INIT_WORK(&req->zero, request_zero);
-		queue_work(repl_wq, &req->zero);
+		queue_work(repl_zero_wq, &req->zero);
 		return;
 	}
 	clone->bi_end_io = request_clone_done;
@@ -244,7 +249,7 @@ static void request_local(struct request *req)
 static struct request *request_alloc(struct volume *v, struct bio *bio)
 {
 	gfp_t gfp = bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT | __GFP_NOWARN : GFP_NOIO;
-	struct bio *clone = bio_alloc_clone(v->data.bdev, bio, gfp, &request_bios);
+	struct bio *clone = bio_alloc_clone(v->data.bdev, bio, gfp, &v->requests);
 	struct request *req;
 
 	if (!clone)
@@ -280,10 +285,16 @@ static void request_count(struct volume *v, const struct bio *bio)
  */
 static bool request_start(struct volume *v, struct bio *bio)
 {
-	struct request *req = request_alloc(v, bio);
 	enum passage passage;
+	struct request *req;
 	unsigned long flags;
 
+	/* Looked at again under the lock; here because the device may be closed already. */
+	if (unlikely(!READ_ONCE(v->primary) || READ_ONCE(v->failing))) {
+		bio_io_error(bio);
+		return true;
+	}
+	req = request_alloc(v, bio);
 	if (!req) {
 		bio_wouldblock_error(bio);
 		return true;
@@ -312,6 +323,11 @@ static void request_park(struct volume *v, struct bio *bio)
 		return;
 	}
 	spin_lock_irqsave(&v->io_lock, flags);
+	if (!v->primary || v->failing) {
+		spin_unlock_irqrestore(&v->io_lock, flags);
+		bio_io_error(bio);
+		return;
+	}
 	volume_count(v, v->gate ? REPL_C_GATE_WAITS : REPL_C_OVERLAPS, 1);
 	bio_list_add(&v->parked, bio);
 	/* What it waits for may have ended since request_try() looked. */
@@ -410,12 +426,15 @@ void request_fail_parked(struct volume *v)
 		bio_io_error(bio);
 }
 
-int request_init(void)
+/**
+ * request_init_volume() - the volume's own reserve of requests
+ * @v: nobody else knows it yet
+ *
+ * One for each volume: those that a freeze holds must not starve another volume.
+ *
+ * Context: may sleep.
+ */
+int request_init_volume(struct volume *v)
 {
-	return bioset_init(&request_bios, 256, offsetof(struct request, clone), 0);
-}
-
-void request_exit(void)
-{
-	bioset_exit(&request_bios);
+	return bioset_init(&v->requests, REQUESTS_RESERVED, offsetof(struct request, clone), 0);
 }

@@ -32,7 +32,6 @@ void request_resume(struct work_struct *work);
 void request_release_held(struct volume *v);
 void request_fail_parked(struct volume *v);
 
-int request_init(void);
-void request_exit(void);
+int request_init_volume(struct volume *v);
 
 #endif /* REPL_REQUEST_H */

@@ -30,7 +30,8 @@ struct peer_call {
 	struct leg leg;
 	struct completion ended;
 	struct repl_frame_generation body;
-	bool lost;
+	u8 slot;
+	enum leg_end end;
 };
 
 int role_alloc_calls(struct volume *v)
@@ -44,21 +45,21 @@ void role_free_calls(struct volume *v)
 	kfree(v->calls);
 }
 
-static void call_ended(struct leg *leg, bool lost)
+static void call_ended(struct leg *leg, enum leg_end end)
 {
 	struct peer_call *call = leg->owner;
 
-	call->lost = lost;
+	call->end = end;
 	complete(&call->ended);
 }
 
 /*
  * One frame to each live peer; waits for all answers.  The timeouts of the links
- * bound the wait.  Return: how many were lost with their link.
+ * bound the wait.  Return: how many were called; ->calls says how each ended.
  */
 static unsigned int call_peers(struct volume *v, u8 type, const struct repl_frame_generation *body)
 {
-	unsigned int i, n = 0, lost = 0;
+	unsigned int i, n = 0;
 
 	spin_lock_irq(&v->io_lock);
 	for (i = 0; i < v->slots; i++) {
@@ -69,6 +70,7 @@ static unsigned int call_peers(struct volume *v, u8 type, const struct repl_fram
 		n++;
 		memset(call, 0, sizeof(*call));
 		init_completion(&call->ended);
+		call->slot = i;
 		call->leg.owner = call;
 		call->leg.done = call_ended;
 		call->leg.type = type;
@@ -80,11 +82,9 @@ static unsigned int call_peers(struct volume *v, u8 type, const struct repl_fram
 		link_queue(v->slot[i].link, &call->leg);
 	}
 	spin_unlock_irq(&v->io_lock);
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n; i++)
 		wait_for_completion(&v->calls[i].ended);
-		lost += v->calls[i].lost;
-	}
-	return lost;
+	return n;
 }
 
 static void push_generation(struct repl_super *s, const struct repl_id *generation)
@@ -96,39 +96,60 @@ static void push_generation(struct repl_super *s, const struct repl_id *generati
 	s->generation = *generation;
 }
 
+/* What the peers said about a generation. */
+struct answers {
+	unsigned int adopted, others;
+};
+
+/* A peer has been equal in the new generation only once it has said so. */
+static int record_adopted(struct volume *v, unsigned int calls, struct answers *answers,
+			  struct why *why)
+{
+	struct repl_super *s = meta_edit(v);
+	unsigned int i;
+
+	for (i = 0; i < calls; i++) {
+		if (v->calls[i].end == LEG_OK) {
+			s->slot[v->calls[i].slot].generation = s->generation;
+			answers->adopted++;
+		} else {
+			answers->others++;
+		}
+	}
+	return answers->adopted ? meta_commit(v, why) : 0;
+}
+
 /*
  * A new generation: durable here, then on every live peer.  @set and @clear are
  * superblock flags that change with it.
  */
-static int begin_generation(struct volume *v, u32 set, u32 clear, unsigned int *lost,
+static int begin_generation(struct volume *v, u32 set, u32 clear, struct answers *answers,
 			    struct why *why)
 {
 	struct repl_frame_generation body = { .previous = v->super.generation };
 	struct repl_super *s = meta_edit(v);
-	unsigned int i;
+	unsigned int calls;
 	int err;
 
 	get_random_bytes(&body.generation, sizeof(body.generation));
 	body.epoch = s->epoch;
+	if (id_is_zero(&s->uuid))
+		get_random_bytes(&s->uuid, sizeof(s->uuid));
 	push_generation(s, &body.generation);
 	s->flags &= ~cpu_to_le32(clear);
 	s->flags |= cpu_to_le32(set);
-	spin_lock_irq(&v->io_lock);
-	for (i = 0; i < v->slots; i++)
-		if (v->slot[i].link)
-			s->slot[i].generation = body.generation;
-	spin_unlock_irq(&v->io_lock);
 	err = meta_commit(v, why);
 	if (err)
 		return err;
 	volume_count(v, REPL_C_GENERATIONS, 1);
-	*lost = call_peers(v, REPL_FRAME_GENERATION, &body);
+	calls = call_peers(v, REPL_FRAME_GENERATION, &body);
 	netlink_event(v, REPL_EVENT_GENERATION, -1, "a new generation has begun");
-	return 0;
+	return record_adopted(v, calls, answers, why);
 }
 
 /* ---------------------------------------------------- a peer was lost -- */
 
+/* Takes a grant, if one is needed: it is good for one generation. */
 static bool loss_to_handle(struct volume *v, u64 *losses)
 {
 	bool handle;
@@ -136,6 +157,7 @@ static bool loss_to_handle(struct volume *v, u64 *losses)
 	spin_lock_irq(&v->io_lock);
 	handle = v->primary && !v->failing && (v->gate & REPL_GATE_PEER_LOST) &&
 		 (v->on_peer_loss == REPL_LOSS_CONTINUE || v->resume_granted);
+	v->resume_granted = false;
 	*losses = v->losses;
 	spin_unlock_irq(&v->io_lock);
 	return handle;
@@ -150,8 +172,8 @@ static bool loss_to_handle(struct volume *v, u64 *losses)
 void role_lost_work(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, lost);
+	struct answers answers = {};
 	struct why why = {};
-	unsigned int lost;
 	u64 losses;
 	int err;
 
@@ -159,14 +181,12 @@ void role_lost_work(struct work_struct *work)
 		netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
 		return;
 	}
-	err = begin_generation(v, 0, 0, &lost, &why);
+	err = begin_generation(v, 0, 0, &answers, &why);
 	spin_lock_irq(&v->io_lock);
 	if (err)
 		v->failing = true;
-	if (err || v->losses == losses) {
-		v->resume_granted = false;
+	if (err || v->losses == losses)
 		gate_open(v, REPL_GATE_PEER_LOST);
-	}
 	spin_unlock_irq(&v->io_lock);
 	if (err)
 		netlink_event(v, REPL_EVENT_ERROR, -1, "I/O fails from now on: %s", why.text);
@@ -197,7 +217,9 @@ int role_resume(struct op *op, struct why *why)
 
 	if (!(READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
 		return why_set(why, -ENOENT, "%s is not frozen for a lost peer", v->name);
+	spin_lock_irq(&v->io_lock);
 	v->resume_granted = true;
+	spin_unlock_irq(&v->io_lock);
 	role_lost_work(&v->lost);
 	if (READ_ONCE(v->failing))
 		return why_set(why, -EIO, "%s: the new generation cannot be recorded", v->name);
@@ -206,33 +228,46 @@ int role_resume(struct op *op, struct why *why)
 
 /* --------------------------------------------- a peer's new generation -- */
 
-static int adopt_generation(struct op *op, struct why *why)
+static struct apply *take_generation(struct op *op, struct volume *v)
 {
-	struct apply *apply = op->u.apply;
-	struct volume *v = op->volume;
-	struct repl_super *s;
-	u8 status = REPL_STATUS_OK;
+	struct slot *slot = &v->slot[op->u.adopt.slot];
+	struct apply *apply = NULL;
 
-	if (v->primary || !id_equal(&v->super.generation, &apply->generation.previous)) {
-		status = REPL_STATUS_REFUSED;
-	} else {
-		s = meta_edit(v);
-		push_generation(s, &apply->generation.generation);
-		s->epoch = apply->generation.epoch;
-		s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
-		s->slot[apply->link->slot->index].generation = s->generation;
-		if (meta_commit(v, why))
-			status = REPL_STATUS_IO;
-	}
-	op->u.apply = NULL;
-	apply_answer(apply, status);
-	return 0;
+	spin_lock_irq(&v->io_lock);
+	if (slot->link && slot->link->cookie == op->u.adopt.cookie)
+		apply = apply_take_generation(slot->link);
+	spin_unlock_irq(&v->io_lock);
+	return apply;
 }
 
-static void adopt_drop(struct op *op)
+static u8 record_generation(struct volume *v, const struct repl_frame_generation *new, u8 slot,
+			    struct why *why)
 {
-	if (op->u.apply)
-		apply_answer(op->u.apply, REPL_STATUS_IO);
+	struct repl_super *s;
+
+	if (v->primary || !id_equal(&v->super.generation, &new->previous))
+		return REPL_STATUS_REFUSED;
+	s = meta_edit(v);
+	push_generation(s, &new->generation);
+	s->epoch = new->epoch;
+	s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
+	s->slot[slot].generation = s->generation;
+	return meta_commit(v, why) ? REPL_STATUS_IO : REPL_STATUS_OK;
+}
+
+/*
+ * While an apply is in hand here the link's teardown waits for this step, and so
+ * this step waits for nothing of the link.  Before it runs, the link has the apply:
+ * a step ahead in the queue may well be waiting for that teardown.
+ */
+static int adopt_generation(struct op *op, struct why *why)
+{
+	struct apply *apply = take_generation(op, op->volume);
+
+	if (apply)
+		apply_answer(apply, record_generation(op->volume, &apply->generation,
+						      op->u.adopt.slot, why));
+	return 0;
 }
 
 /**
@@ -243,9 +278,10 @@ static void adopt_drop(struct op *op)
  */
 void role_adopt_generation(struct apply *apply)
 {
-	struct volume *v = apply->link->volume;
+	struct link *link = apply->link;
+	struct volume *v = link->volume;
 	struct op *op = NULL;
-	bool mine;
+	bool mine, second;
 
 	spin_lock_irq(&v->io_lock);
 	mine = v->primary || v->promoting;
@@ -256,9 +292,20 @@ void role_adopt_generation(struct apply *apply)
 		apply_answer(apply, mine ? REPL_STATUS_REFUSED : REPL_STATUS_IO);
 		return;
 	}
-	op->drop = adopt_drop;
-	op->u.apply = apply;
-	op_queue(op);
+	op->u.adopt.slot = link->slot->index;
+	op->u.adopt.cookie = link->cookie;
+	spin_lock_irq(&link->lock);
+	second = link->generation;
+	if (!second)
+		link->generation = apply;
+	spin_unlock_irq(&link->lock);
+	if (!second) {
+		op_queue(op);
+		return;
+	}
+	op_discard(op);
+	apply_free(apply);
+	link_kill(link, "the peer has sent a generation before the last one was answered");
 }
 
 /* ------------------------------------------------------------- promote -- */
@@ -280,16 +327,6 @@ static int check_promotion(struct volume *v, u32 flags, struct why *why)
 	return 0;
 }
 
-static bool any_closing(const struct volume *v)
-{
-	unsigned int i;
-
-	for (i = 0; i < v->slots; i++)
-		if (v->slot[i].closing)
-			return true;
-	return false;
-}
-
 static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
 {
 	bool first = !(le32_to_cpu(v->super.flags) & REPL_SB_IDENTITY);
@@ -302,7 +339,7 @@ static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
 	if (flags & REPL_F_PEER_DEAD)
 		*set |= REPL_SB_BY_PEER_DEAD;
 	if (flags & (REPL_F_FORCE | REPL_F_PEER_DEAD))
-		*clear |= REPL_SB_UNPROVEN;
+		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 
 /* The last step, against a link that dies at this moment. */
@@ -319,16 +356,50 @@ static bool become_primary(struct volume *v, u8 live)
 		v->open_ok = true;
 		v->zombie = false;
 		v->failing = false;
+		v->resume_granted = false;
+		v->lost_slots = 0;
 	}
 	spin_unlock_irq(&v->io_lock);
 	mutex_unlock(&v->disk->open_mutex);
 	return done;
 }
 
+/* Nobody has the generation that was begun: it has never been. */
+static void take_back(struct volume *v, const struct repl_super *before, bool nobody,
+		      struct why *why)
+{
+	struct repl_super *s = meta_edit(v);
+
+	if (nobody)
+		*s = *before;
+	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
+	/* Harmless when it fails: this copy then claims to have stopped as primary, uncleanly. */
+	meta_commit(v, why);
+}
+
+static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
+{
+	struct repl_super *before = kmemdup(&v->super, sizeof(v->super), GFP_KERNEL);
+	struct answers answers = {};
+	u32 set, clear;
+	int err;
+
+	if (!before)
+		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
+	promotion_flags(v, flags, &set, &clear);
+	err = begin_generation(v, set, clear, &answers, why);
+	if (err || answers.others || !become_primary(v, live)) {
+		take_back(v, before, !answers.adopted, why);
+		err = err ?: why_set(why, -ECONNABORTED,
+				     "%s: a peer was lost, or refused, while it was told: look at status, and try again",
+				     v->name);
+	}
+	kfree(before);
+	return err;
+}
+
 static int promote(struct volume *v, u32 flags, struct why *why)
 {
-	unsigned int lost = 0;
-	u32 set, clear;
 	u8 live;
 	int err;
 
@@ -337,30 +408,22 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 	err = check_promotion(v, flags, why);
 	if (err)
 		return err;
-	promotion_flags(v, flags, &set, &clear);
 	spin_lock_irq(&v->io_lock);
 	/* Nothing that an earlier link brought may still be on its way to the disk. */
-	wait_event_lock_irq(v->quiet, !any_closing(v), v->io_lock);
+	wait_event_lock_irq(v->quiet, !slot_any_closing(v), v->io_lock);
 	v->promoting = true;
 	live = v->live;
 	spin_unlock_irq(&v->io_lock);
-
-	if (!(le32_to_cpu(v->super.flags) & REPL_SB_IDENTITY))
-		get_random_bytes(&v->super.uuid, sizeof(v->super.uuid));
-	err = begin_generation(v, set, clear, &lost, why);
-	if (!err && !lost && become_primary(v, live)) {
-		set_disk_ro(v->disk, false);
-		netlink_event(v, REPL_EVENT_ROLE, -1, "primary");
-		return 0;
-	}
-	WRITE_ONCE(v->promoting, false);
-	if (err)
+	err = begin_term(v, flags, live, why);
+	if (err) {
+		spin_lock_irq(&v->io_lock);
+		v->promoting = false;
+		spin_unlock_irq(&v->io_lock);
 		return err;
-	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
-	meta_commit(v, why);
-	return why_set(why, -ECONNABORTED,
-		       "%s: a peer was lost, or refused, while it was told: look at status, and try again",
-		       v->name);
+	}
+	set_disk_ro(v->disk, false);
+	netlink_event(v, REPL_EVENT_ROLE, -1, "primary");
+	return 0;
 }
 
 /* -------------------------------------------------------------- demote -- */
@@ -378,17 +441,27 @@ void role_wait_quiet(struct volume *v)
 	spin_unlock_irq(&v->io_lock);
 }
 
-/* Shuts the door, if nobody is inside; opening takes the same mutex. */
-static bool close_door(struct volume *v, bool force)
+static void set_door(struct volume *v, bool open)
 {
-	bool closed;
+	spin_lock_irq(&v->io_lock);
+	v->open_ok = open;
+	spin_unlock_irq(&v->io_lock);
+}
 
-	mutex_lock(&v->disk->open_mutex);
-	closed = force || !disk_openers(v->disk);
-	if (closed) {
-		spin_lock_irq(&v->io_lock);
-		v->open_ok = false;
-		spin_unlock_irq(&v->io_lock);
+/*
+ * Shuts the door, if nobody is inside; opening takes the same mutex.  A last close
+ * holds it while it writes its pages out, which may take a gate to open, which takes
+ * control to run: so it is never waited for here.
+ */
+static bool close_door(struct volume *v)
+{
+	bool closed = false;
+
+	if (!mutex_trylock(&v->disk->open_mutex))
+		return false;
+	if (!disk_openers(v->disk)) {
+		set_door(v, false);
+		closed = true;
 	}
 	mutex_unlock(&v->disk->open_mutex);
 	return closed;
@@ -399,7 +472,7 @@ static int wait_for_openers(struct volume *v, struct why *why)
 	unsigned int ms;
 
 	for (ms = 0; ms < OPENERS_WAIT_MS; ms += OPENERS_STEP_MS) {
-		if (close_door(v, false))
+		if (close_door(v))
 			return 0;
 		msleep(OPENERS_STEP_MS);
 	}
@@ -407,11 +480,13 @@ static int wait_for_openers(struct volume *v, struct why *why)
 		       v->name, disk_openers(v->disk));
 }
 
+/* An opener that has passed the door at this moment is a zombie like those before. */
 static void fail_io(struct volume *v)
 {
 	unsigned int i;
 
 	spin_lock_irq(&v->io_lock);
+	v->open_ok = false;
 	v->failing = true;
 	v->zombie = true;
 	spin_unlock_irq(&v->io_lock);
@@ -433,38 +508,19 @@ static int flush_everywhere(struct volume *v, struct why *why)
 	return 0;
 }
 
-static bool maps_can_be_saved(const struct volume *v)
-{
-	unsigned int i, peers = 0;
-
-	/* With a third node the next write that arrives over a link sets bits again. */
-	for (i = 0; i < v->slots; i++) {
-		peers += v->slot[i].kind == REPL_SLOT_PEER;
-		if (v->slot[i].cut)
-			return false;
-	}
-	return peers <= 1;
-}
-
 static int record_secondary(struct volume *v, struct why *why)
 {
-	struct repl_super *s;
-	bool save = maps_can_be_saved(v);
-	unsigned int i;
-	int err;
+	bool count = false;
+	int err = 0;
 
-	if (save) {
-		err = meta_save_maps(v, why);
-		if (err)
-			return err;
-	}
-	s = meta_edit(v);
-	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
-	if (save) {
-		s->flags |= cpu_to_le32(REPL_SB_CLEAN);
-		for (i = 0; i < s->slots; i++)
-			s->slot[i].flags &= ~cpu_to_le32(REPL_SS_FULL);
-	}
+	/* With a third consumer the next write that arrives over a link sets bits again. */
+	if (slot_others(&v->super, REPL_SLOTS_MAX) <= 1)
+		err = meta_save_maps(v, &count, why);
+	if (err)
+		return err;
+	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
+	if (count)
+		meta_maps_count(v->next);
 	return meta_commit(v, why);
 }
 
@@ -483,7 +539,6 @@ int role_demote(struct volume *v, bool force, struct why *why)
 	if (!v->primary)
 		return 0;
 	if (force) {
-		close_door(v, true);
 		fail_io(v);
 	} else {
 		err = wait_for_openers(v, why);
@@ -492,22 +547,24 @@ int role_demote(struct volume *v, bool force, struct why *why)
 		/* Nobody has it open, so nothing can be in flight for long. */
 		role_wait_quiet(v);
 		err = flush_everywhere(v, why);
-		if (err)
-			goto reopen;
+		if (err) {
+			set_door(v, true);
+			return err;
+		}
 	}
 	spin_lock_irq(&v->io_lock);
+	/* A link that has just died sets its bits first: they are about to be saved. */
+	wait_event_lock_irq(v->quiet, !slot_any_closing(v), v->io_lock);
 	v->primary = false;
+	v->failing = false;
+	v->resume_granted = false;
+	v->lost_slots = 0;
 	gate_open(v, REPL_GATE_PEER_LOST);
 	spin_unlock_irq(&v->io_lock);
+	request_fail_parked(v);
 	set_disk_ro(v->disk, true);
 	err = record_secondary(v, why);
 	netlink_event(v, REPL_EVENT_ROLE, -1, "secondary");
-	return err;
-
-reopen:
-	spin_lock_irq(&v->io_lock);
-	v->open_ok = true;
-	spin_unlock_irq(&v->io_lock);
 	return err;
 }
 

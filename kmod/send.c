@@ -155,6 +155,9 @@ static bool send_leg(struct link *link, const struct leg *leg)
 	frame_pack(wire, &frame);
 	if (leg->data) {
 		memcpy(wire + 1, leg->data, leg->length);
+		frame.flags |= REPL_FF_CRC;
+		frame.payload_crc = ~crc32c(~0u, leg->data, leg->length);
+		frame_pack(wire, &frame);
 		return send_headers(link, sizeof(*wire) + leg->length, 0);
 	}
 	if (!leg->bio)
@@ -183,6 +186,8 @@ static void leg_settle(struct link *link, struct leg *leg)
 	list_del(&leg->entry);
 	leg_release_tag(link, leg);
 	link->in_flight_bytes -= leg->length;
+	if (leg->type == REPL_FRAME_ZEROES)
+		link->zero_bytes -= leg->length;
 	if (leg->flushes) {
 		map_clear_all(&link->unflushed[!link->filling]);
 		link->flushing = false;
@@ -195,6 +200,18 @@ static void leg_settle(struct link *link, struct leg *leg)
 	}
 }
 
+/*
+ * There must be a tag; and zeroing, which is cheap to ask for and slow to do, is not
+ * asked for faster than it can be answered within the stuck-timeout.
+ */
+static bool leg_may_go(struct link *link, const struct leg *leg)
+{
+	if (!link->free)
+		return false;
+	return leg->type != REPL_FRAME_ZEROES || !link->zero_bytes ||
+	       link->zero_bytes + leg->length <= LINK_ZERO_BYTES;
+}
+
 /* The next leg to send, with a tag and LEG_SENDING; NULL: none, or no tag. */
 static struct leg *leg_take(struct link *link)
 {
@@ -203,8 +220,10 @@ static struct leg *leg_take(struct link *link)
 
 	lockdep_assert_held(&link->lock);
 	leg = list_first_entry_or_null(&link->queue, struct leg, entry);
-	if (!leg || !link->free)
+	if (!leg || !leg_may_go(link, leg))
 		return NULL;
+	if (leg->type == REPL_FRAME_ZEROES)
+		link->zero_bytes += leg->length;
 	index = link->free_tags[--link->free];
 	leg->tag = (link->tag_turn++ << LINK_TAG_BITS) | index;
 	link->by_tag[index] = leg;
@@ -237,7 +256,7 @@ static void leg_sent(struct link *link, struct leg *leg)
 		leg->state = LEG_SENT;
 	spin_unlock_irqrestore(&link->lock, flags);
 	if (ended)
-		leg->done(leg, false);
+		leg->done(leg, leg->refused ? LEG_REFUSED : LEG_OK);
 }
 
 /**
@@ -252,6 +271,7 @@ void link_queue(struct link *link, struct leg *leg)
 	lockdep_assert_held(&link->volume->io_lock);
 	leg->state = LEG_QUEUED;
 	leg->answered = false;
+	leg->refused = false;
 	leg->flushes = false;
 	leg->tries = 0;
 	spin_lock(&link->lock);
@@ -268,6 +288,8 @@ static bool leg_again(struct link *link, struct leg *leg)
 	if (leg->state != LEG_SENT || ++leg->tries > LINK_TRIES)
 		return false;
 	leg_release_tag(link, leg);
+	if (leg->type == REPL_FRAME_ZEROES)
+		link->zero_bytes -= leg->length;
 	leg->state = LEG_QUEUED;
 	list_move(&leg->entry, &link->queue);
 	volume_count(link->volume, REPL_C_RESENDS, 1);
@@ -302,7 +324,7 @@ static const char *status_words(u8 status)
 void link_answered(struct link *link, u32 tag, u8 status)
 {
 	struct leg *leg, *ended = NULL;
-	bool bad = false;
+	bool bad = false, refused;
 
 	spin_lock_irq(&link->lock);
 	leg = link->by_tag[tag & (LINK_TAGS - 1)];
@@ -311,17 +333,22 @@ void link_answered(struct link *link, u32 tag, u8 status)
 	} else if (status == REPL_STATUS_RESEND) {
 		if (!leg_again(link, leg))
 			bad = true;
-	} else if (status != REPL_STATUS_OK) {
-		bad = true;
-	} else if (leg->state == LEG_SENDING) {
-		leg->answered = true;
 	} else {
-		leg_settle(link, leg);
-		ended = leg;
+		refused = status == REPL_STATUS_REFUSED && leg->type == REPL_FRAME_GENERATION;
+		if (status != REPL_STATUS_OK && !refused) {
+			bad = true;
+		} else {
+			leg->refused = refused;
+			leg->answered = true;
+			if (leg->state == LEG_SENT) {
+				leg_settle(link, leg);
+				ended = leg;
+			}
+		}
 	}
 	spin_unlock_irq(&link->lock);
 	if (ended)
-		ended->done(ended, false);
+		ended->done(ended, ended->refused ? LEG_REFUSED : LEG_OK);
 	if (bad && status == REPL_STATUS_OK)
 		link_kill(link, "the peer has answered a request that was not made");
 	else if (bad)
@@ -366,7 +393,8 @@ static bool sender_idle(struct link *link)
 
 	spin_lock_irqsave(&link->lock, flags);
 	idle = list_empty(&link->answers) && !READ_ONCE(link->beat) &&
-	       (list_empty(&link->queue) || !link->free);
+	       (list_empty(&link->queue) ||
+		!leg_may_go(link, list_first_entry(&link->queue, struct leg, entry)));
 	spin_unlock_irqrestore(&link->lock, flags);
 	return idle;
 }

@@ -31,25 +31,46 @@ void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length)
  * @except: the peer's slot
  *
  * What a third node has of it, only the sender knows: a link to a third node ends,
- * and all its blocks are dirty.
+ * and all its blocks are dirty.  Looked at for every write: maps are emptied, and links
+ * joined, while this link lives.
  *
  * Context: a receiver.
+ * Return: false when this node is, or is becoming, primary.
  */
-void slot_mark_others(struct volume *v, struct slot *except)
+bool slot_mark_others(struct volume *v, struct slot *except)
 {
 	unsigned int i;
+	bool mine;
 
 	spin_lock_irq(&v->io_lock);
-	for (i = 0; i < v->slots; i++) {
+	mine = v->primary || v->promoting;
+	for (i = 0; !mine && i < v->slots; i++) {
 		struct slot *slot = &v->slot[i];
 
 		if (slot == except || !slot->kind)
 			continue;
 		if (slot->link)
 			link_kill_locked(slot->link, "another node writes to this copy now");
-		map_set_all(&slot->map);
+		if (slot->map.set != slot->map.bits)
+			map_set_all(&slot->map);
 	}
 	spin_unlock_irq(&v->io_lock);
+	return !mine;
+}
+
+/**
+ * slot_any_closing() - is I/O of a dead link still under way?
+ * @v: the volume, io_lock held
+ */
+bool slot_any_closing(const struct volume *v)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&v->io_lock);
+	for (i = 0; i < v->slots; i++)
+		if (v->slot[i].closing)
+			return true;
+	return false;
 }
 
 /**
@@ -124,12 +145,17 @@ bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
 
 /* ------------------------------------------------------------- control -- */
 
-static unsigned int peer_slots(const struct repl_super *s)
+/**
+ * slot_others() - how many consumers there are beside one
+ * @s: a superblock
+ * @except: that one's slot
+ */
+unsigned int slot_others(const struct repl_super *s, unsigned int except)
 {
 	unsigned int i, n = 0;
 
 	for (i = 0; i < s->slots; i++)
-		n += s->slot[i].kind == REPL_SLOT_PEER;
+		n += i != except && s->slot[i].kind != REPL_SLOT_FREE;
 	return n;
 }
 
@@ -153,6 +179,7 @@ static int slot_release(struct volume *v, struct slot *slot, struct why *why)
 	if (err)
 		return err;
 	spin_lock_irq(&v->io_lock);
+	/* A cut that has begun meanwhile finds no map to come back to: cut_end(). */
 	slot->kind = REPL_SLOT_FREE;
 	map = slot->map;
 	memset(&slot->map, 0, sizeof(slot->map));
@@ -269,6 +296,14 @@ int slot_mark_extents(struct op *op, struct why *why)
 	return err;
 }
 
+/* Old writes on their way to the disk must not land on newer ones. */
+static void wait_for_closing(struct volume *v)
+{
+	spin_lock_irq(&v->io_lock);
+	wait_event_lock_irq(v->quiet, !slot_any_closing(v), v->io_lock);
+	spin_unlock_irq(&v->io_lock);
+}
+
 /**
  * slot_follow() - REPL_CMD_FOLLOW
  * @op: control
@@ -286,6 +321,7 @@ int slot_follow(struct op *op, struct why *why)
 		return why_set(why, -ENOENT, "%s: slot %u is no peer's", v->name, op->u.slot.slot);
 	if (v->live)
 		return why_set(why, -EBUSY, "%s has a live link: end it first", v->name);
+	wait_for_closing(v);
 	s = meta_edit(v);
 	s->uuid = op->u.slot.copy;
 	s->flags |= cpu_to_le32(REPL_SB_IDENTITY);
@@ -307,9 +343,9 @@ static void record_join(struct volume *v, const struct op *op)
 		s->flags |= cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_IDENTITY);
 		s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
 	}
-	s->flags &= ~cpu_to_le32(REPL_SB_UNPROVEN);
+	s->flags &= ~cpu_to_le32(REPL_SB_UNPROVEN | REPL_SB_CRASHED);
 	/* The first write that arrives marks all other slots: slot_mark_others(). */
-	if (peer_slots(s) > 1)
+	if (slot_others(s, op->u.link.slot))
 		s->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
 	record->flags |= cpu_to_le32(REPL_SS_LIVE);
 	record->flags &= ~cpu_to_le32(REPL_SS_FULL);
@@ -331,6 +367,17 @@ static bool join_refused(struct volume *v, const struct op *op, struct why *why)
 	return false;
 }
 
+/* A freeze for lost peers ends when each of them is back. */
+static void grant_resume(struct volume *v)
+{
+	spin_lock_irq(&v->io_lock);
+	if (v->primary && (v->gate & REPL_GATE_PEER_LOST) && !v->lost_slots) {
+		v->resume_granted = true;
+		queue_work(v->ops, &v->lost);
+	}
+	spin_unlock_irq(&v->io_lock);
+}
+
 /**
  * slot_join() - REPL_CMD_LINK_ADD: the slot becomes live
  * @op: control
@@ -346,6 +393,8 @@ int slot_join(struct op *op, struct why *why)
 	struct link *link = op->u.link.link;
 	int err;
 
+	if (op->u.link.flags & REPL_LINK_FOLLOW)
+		wait_for_closing(v);
 	if (join_refused(v, op, why))
 		return -EBUSY;
 	record_join(v, op);
@@ -359,10 +408,7 @@ int slot_join(struct op *op, struct why *why)
 	if (err)
 		goto stop;
 	op->u.link.link = NULL;
-	if (v->primary && (v->gate & REPL_GATE_PEER_LOST)) {
-		v->resume_granted = true;
-		queue_work(v->ops, &v->lost);
-	}
+	grant_resume(v);
 	netlink_event(v, REPL_EVENT_LINK_UP, op->u.link.slot, "the link is live");
 	return 0;
 

@@ -9,8 +9,10 @@
 #include "volume.h"
 
 void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length);
-void slot_mark_others(struct volume *v, struct slot *except);
+bool slot_mark_others(struct volume *v, struct slot *except);
 void slot_mark_local_error(struct volume *v, u64 offset, u64 length);
+bool slot_any_closing(const struct volume *v);
+unsigned int slot_others(const struct repl_super *s, unsigned int except);
 bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why);
 u64 slot_dirty(const struct slot *slot);
 

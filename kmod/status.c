@@ -155,8 +155,8 @@ static int put_super(struct sk_buff *msg, struct volume *v)
 static int put_volume(struct sk_buff *msg, struct volume *v)
 {
 	char backing[BDEVNAME_SIZE];
-	int err;
 
+	lockdep_assert_held(&v->super_lock);
 	snprintf(backing, sizeof(backing), "%pg", v->data.bdev);
 	if (nla_put_u32(msg, REPL_A_MINOR, v->minor) ||
 	    nla_put_string(msg, REPL_A_NAME, v->name) ||
@@ -166,10 +166,7 @@ static int put_volume(struct sk_buff *msg, struct volume *v)
 	    nla_put_string(msg, REPL_A_BACKING, backing) ||
 	    put_state(msg, v) || put_counters(msg, v))
 		return -EMSGSIZE;
-	mutex_lock(&v->super_lock);
-	err = put_super(msg, v);
-	mutex_unlock(&v->super_lock);
-	return err;
+	return put_super(msg, v);
 }
 
 /**
@@ -182,21 +179,25 @@ static int put_volume(struct sk_buff *msg, struct volume *v)
  * @v: a volume that was up when the caller found it
  *
  * Context: may sleep.
- * Return: 0, or -EMSGSIZE with nothing appended.
+ * Return: 0, or with nothing appended -EMSGSIZE, or -ENODEV when it has gone down.
  */
 int status_put(struct sk_buff *msg, const struct genl_family *family, u32 portid, u32 seq,
 	       int flags, struct volume *v)
 {
 	void *head = genlmsg_put(msg, portid, seq, family, flags, REPL_CMD_GET);
+	int err;
 
 	if (!head)
 		return -EMSGSIZE;
-	if (put_volume(msg, v)) {
+	/* Taking the volume down needs this lock to take its disk and devices away. */
+	mutex_lock(&v->super_lock);
+	err = v->disk ? put_volume(msg, v) : -ENODEV;
+	mutex_unlock(&v->super_lock);
+	if (err)
 		genlmsg_cancel(msg, head);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(msg, head);
-	return 0;
+	else
+		genlmsg_end(msg, head);
+	return err;
 }
 
 /**

@@ -15,6 +15,9 @@
 #include "volume.h"
 
 struct workqueue_struct *repl_wq;
+struct workqueue_struct *repl_zero_wq;
+
+enum { ZEROERS = 8 };	/* zeroing at a time, of all volumes: it blocks */
 
 /* Volumes by minor; protects volume->up and ->leaving too.  Control never holds it across I/O. */
 static DEFINE_MUTEX(volumes_lock);
@@ -39,6 +42,7 @@ static void volume_free(struct work_struct *work)
 		__free_page(v->meta_page);
 	kfree(v->next);
 	role_free_calls(v);
+	bioset_exit(&v->requests);
 	free_percpu(v->stats);
 	put_net_track(v->net, &v->net_tracker);
 	kfree(v);
@@ -196,7 +200,8 @@ static int volume_alloc_parts(struct volume *v)
 	v->meta_page = alloc_page(GFP_KERNEL);
 	v->next = kzalloc(sizeof(*v->next), GFP_KERNEL);
 	v->ops = alloc_ordered_workqueue("repl%u-ops", WQ_MEM_RECLAIM, v->minor);
-	if (!v->stats || !v->meta_page || !v->next || !v->ops || role_alloc_calls(v))
+	if (!v->stats || !v->meta_page || !v->next || !v->ops || role_alloc_calls(v) ||
+	    request_init_volume(v))
 		return -ENOMEM;
 	return 0;
 }
@@ -242,6 +247,16 @@ static bool name_taken(struct net *net, const char *name)
 	return false;
 }
 
+/* Takes over the caller's module reference. */
+static int store(struct volume *v, u32 minor)
+{
+	int err = xa_err(xa_store(&volumes, minor, v, GFP_KERNEL));
+
+	if (err)
+		module_put(THIS_MODULE);
+	return err;
+}
+
 /**
  * volume_create() - reserve a minor and a name for a volume to be attached
  * @net: the caller's namespace
@@ -269,12 +284,12 @@ int volume_create(struct net *net, u32 minor, const char *name, u8 on_peer_loss,
 			      name, minor, net_eq(other->net, net) ? other->name : "of another namespace");
 	else if (name_taken(net, name))
 		err = why_set(why, -EEXIST, "%s is up already", name);
+	else if (!try_module_get(THIS_MODULE))
+		err = why_set(why, -ENODEV, "%s: the module is being unloaded", name);
 	else
-		err = xa_err(xa_store(&volumes, minor, v, GFP_KERNEL));
-	if (!err) {
-		__module_get(THIS_MODULE);
+		err = store(v, minor);
+	if (!err)
 		volume_get(v);
-	}
 	mutex_unlock(&volumes_lock);
 	if (err)
 		volume_put(v);
@@ -308,6 +323,15 @@ static int open_devices(struct volume *v, const struct op *op, struct why *why)
 	return err;
 }
 
+/* Under super_lock, for GET. */
+static void close_devices(struct volume *v)
+{
+	mutex_lock(&v->super_lock);
+	backing_close(&v->meta);
+	backing_close(&v->data);
+	mutex_unlock(&v->super_lock);
+}
+
 static int record_attach(struct volume *v, const struct op *op, struct why *why)
 {
 	struct repl_super *s = meta_edit(v);
@@ -315,9 +339,12 @@ static int record_attach(struct volume *v, const struct op *op, struct why *why)
 
 	memcpy(s->key, op->u.attach.key, sizeof(s->key));
 	/* A primary that did not stop cleanly may hold what nobody else has, or lack what others have. */
-	if ((flags & REPL_SB_PRIMARY) && !(flags & REPL_SB_CLEAN))
-		s->flags |= cpu_to_le32(REPL_SB_UNPROVEN);
-	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
+	if (!(flags & REPL_SB_STOPPED)) {
+		s->flags |= cpu_to_le32(REPL_SB_CRASHED);
+		if (flags & REPL_SB_PRIMARY)
+			s->flags |= cpu_to_le32(REPL_SB_UNPROVEN);
+	}
+	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY | REPL_SB_STOPPED);
 	return meta_commit(v, why);
 }
 
@@ -352,8 +379,7 @@ int volume_attach(struct op *op, struct why *why)
 	if (!err)
 		err = disk_create(v, why);
 	if (err) {
-		backing_close(&v->meta);
-		backing_close(&v->data);
+		close_devices(v);
 		volume_forget(v);
 		return err;
 	}
@@ -372,25 +398,22 @@ static void close_links(struct volume *v)
 		link_close(v, &v->slot[i], "the volume was taken down");
 }
 
-/* The last superblock of this term; a cut that is still open keeps it from being clean. */
+/* The last superblock of this term; a cut that is still open keeps the maps from counting. */
 static int record_down(struct volume *v, struct why *why)
 {
-	struct repl_super *s;
-	unsigned int i;
+	bool count;
 	int err;
 
 	if (v->broken)
 		return 0;
-	for (i = 0; i < v->slots; i++)
-		if (v->slot[i].cut)
-			return 0;
-	err = meta_save_maps(v, why);
+	err = meta_save_maps(v, &count, why);
 	if (err)
 		return err;
-	s = meta_edit(v);
-	s->flags |= cpu_to_le32(REPL_SB_CLEAN);
-	for (i = 0; i < s->slots; i++)
-		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_FULL);
+	meta_edit(v)->flags |= cpu_to_le32(REPL_SB_STOPPED);
+	if (count)
+		meta_maps_count(v->next);
+	else
+		v->next->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
 	return meta_commit(v, why);
 }
 
@@ -422,20 +445,33 @@ int volume_detach(struct op *op, struct why *why)
 	cancel_work_sync(&v->lost);
 	netlink_event(v, REPL_EVENT_DETACHED, -1, "down");
 	disk_destroy(v);
-	backing_close(&v->meta);
-	backing_close(&v->data);
+	/* A write that passed the door before del_gendisk() may have asked for it again. */
+	cancel_work_sync(&v->resume);
+	close_devices(v);
 	volume_forget(v);
 	return force ? 0 : err;
+}
+
+static void volume_destroy_queues(void)
+{
+	if (repl_zero_wq)
+		destroy_workqueue(repl_zero_wq);
+	if (repl_wq)
+		destroy_workqueue(repl_wq);
 }
 
 int volume_init(void)
 {
 	repl_wq = alloc_workqueue("repl", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0);
-	return repl_wq ? 0 : -ENOMEM;
+	repl_zero_wq = alloc_workqueue("repl-zero", WQ_MEM_RECLAIM | WQ_UNBOUND, ZEROERS);
+	if (repl_wq && repl_zero_wq)
+		return 0;
+	volume_destroy_queues();
+	return -ENOMEM;
 }
 
 void volume_exit(void)
 {
 	wait_event(volumes_gone, !atomic_read(&volumes_alive));
-	destroy_workqueue(repl_wq);
+	volume_destroy_queues();
 }

@@ -16,8 +16,9 @@
  *
  * Lifetime: the table holds a reference from attach to detach; each op, link, cut
  * and the gendisk hold one.  The last put frees, on repl_wq.  The table also holds the
- * module; files and the disk hold it by their ->owner.  Nothing dereferences ->disk,
- * ->data or ->meta after volume_detach() has waited for the last write.
+ * module; files and the disk hold it by their ->owner.  ->disk and the devices go away
+ * in volume_detach(), after the last write, under super_lock: who is neither a write nor
+ * control looks at them under it, and finds NULL.
  */
 #ifndef REPL_VOLUME_H
 #define REPL_VOLUME_H
@@ -62,6 +63,7 @@ struct gate_timer {
 	struct delayed_work work;
 	struct volume *volume;
 	u32 reason;
+	unsigned long until;	/* jiffies; volume->io_lock */
 };
 
 /* Somebody who waits until all writes sampled so far are on the backing device. */
@@ -103,12 +105,15 @@ struct volume {
 	bool open_ok;		/* the disk may be opened; also under disk->open_mutex */
 	bool failing;		/* I/O fails: forced demotion, or metadata are broken */
 	bool zombie;		/* openers of a forcibly ended term may remain */
-	bool broken;		/* the backing device has failed a write */
+	bool broken;		/* the backing device has failed a write or a flush */
+	bool gate_stopped;	/* nobody can freeze it any more */
 	u8 on_peer_loss;
 	u8 live;		/* slots with a link */
 	u32 gate;		/* enum repl_gate; not 0: writes wait */
 	u64 gate_since;		/* ktime_get_ns() */
 	u64 losses;		/* links lost so far while primary */
+	u32 lost_slots;		/* bit n: slot n was lost while primary, and is not back */
+	u64 cuts;		/* begun so far: each empties a map */
 	u64 sampled;		/* writes so far */
 	unsigned int in_flight;	/* writes sampled, not yet completed upward */
 	struct slot slot[REPL_SLOTS_MAX];
@@ -122,10 +127,12 @@ struct volume {
 	wait_queue_head_t quiet;	/* ->in_flight is 0, a link is gone */
 	struct work_struct resume;	/* parked writes go on */
 	struct work_struct free;	/* after the last put */
+	struct bio_set requests;	/* see request.c */
 	struct gate_timer deadline[VOLUME_GATES];
 
 	struct mutex super_lock;	/* for a copy or a change of ->super, not across I/O */
 	struct repl_super super;	/* as it is on disk */
+	u8 super_copy;			/* control: where it lies */
 
 	/* Control's own. */
 	struct repl_super *next;	/* being edited: meta_edit(), meta_commit() */
@@ -172,12 +179,16 @@ struct op {
 			struct repl_id history[REPL_HISTORY];
 			struct link *link;
 		} link;
-		struct apply *apply;
+		struct {
+			u8 slot;
+			u64 cookie;
+		} adopt;
 		u32 gate;
 	} u;
 };
 
-extern struct workqueue_struct *repl_wq;	/* data path work; reclaim-safe */
+extern struct workqueue_struct *repl_wq;	/* data path work; reclaim-safe, never long */
+extern struct workqueue_struct *repl_zero_wq;	/* zeroing, which may take minutes */
 
 struct volume *volume_get_minor(struct net *net, u32 minor);
 struct volume *volume_next(struct net *net, u32 *minor);

@@ -221,6 +221,8 @@ static const struct flag_word {
 	{ REPL_SB_BY_PEER_DEAD,	"by-peer-dead" },
 	{ REPL_SB_BY_FORCE,	"by-force" },
 	{ REPL_SB_UNPROVEN,	"unproven" },
+	{ REPL_SB_STOPPED,	"stopped" },
+	{ REPL_SB_CRASHED,	"crashed" },
 	{}
 }, slot_words[] = {
 	{ REPL_SS_LIVE,		"live" },

@@ -298,7 +298,7 @@ static int plan(struct copy *c, struct err *e)
 
 static void fill_super(const struct copy *c, struct repl_super *sb)
 {
-	uint32_t flags = REPL_SB_CLEAN;
+	uint32_t flags = REPL_SB_CLEAN | REPL_SB_STOPPED;
 
 	memset(sb, 0, sizeof(*sb));
 	memcpy(sb->magic, REPL_SB_MAGIC, sizeof(sb->magic));

@@ -72,7 +72,11 @@ enum repl_super_flags {
 	REPL_SB_BY_FORCE	= 1 << 6,
 	/* The last stop as primary was unclean, and no peer has agreed since. */
 	REPL_SB_UNPROVEN	= 1 << 7,
-	REPL_SB_FLAGS_ALL	= (1 << 8) - 1,
+	/* The volume was taken down in order, and is not up. */
+	REPL_SB_STOPPED		= 1 << 8,
+	/* The last stop was none of that kind, and no peer has agreed since. */
+	REPL_SB_CRASHED		= 1 << 9,
+	REPL_SB_FLAGS_ALL	= (1 << 10) - 1,
 };
 
 enum repl_slot_kind {

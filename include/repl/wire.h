@@ -52,7 +52,7 @@ enum repl_frame_flags {
 	REPL_FF_FUA		= 1 << 0,	/* WRITE, ZEROES: stable before the answer */
 	REPL_FF_PREFLUSH	= 1 << 1,	/* WRITE: flush first */
 	REPL_FF_UNMAP		= 1 << 2,	/* ZEROES: space may be given back */
-	REPL_FF_CRC		= 1 << 3,	/* WRITE: 'payload_crc' is valid */
+	REPL_FF_CRC		= 1 << 3,	/* WRITE, GENERATION: 'payload_crc' is valid */
 	REPL_FF_SYNC		= 1 << 4,	/* WRITE: somebody waits for it */
 	REPL_FF_ALL		= (1 << 5) - 1,
 };

@@ -171,7 +171,7 @@ static void attached(void *arg, int error, const char *text)
 		reply(b, false, e.text);
 		return;
 	}
-	take_over(b, !(k.sb_flags & REPL_SB_CLEAN));
+	take_over(b, k.sb_flags & REPL_SB_CRASHED);
 }
 
 static void attach(struct bring *b, const struct config_volume *cv)

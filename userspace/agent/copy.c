@@ -14,6 +14,7 @@ static const struct {
 	{ REPL_SB_CONSISTENT, REPL_MV_CONSISTENT },
 	{ REPL_SB_UNPROVEN, REPL_MV_UNPROVEN },
 	{ REPL_SB_PRIMARY, REPL_MV_WAS_PRIMARY },
+	{ REPL_SB_UNPROVEN, REPL_MV_WAS_PRIMARY },
 };
 
 const struct kernel_slot *copy_slot(const struct kernel_volume *k,
@@ -43,7 +44,7 @@ void copy_read(struct copy *c, const struct kernel_volume *k, const uint8_t key[
 			c->flags |= flag_pairs[i].wire;
 	if (k->role == REPL_ROLE_PRIMARY)
 		c->flags |= REPL_MV_PRIMARY;
-	if (!unclean)
+	if (!unclean && !(k->sb_flags & REPL_SB_CRASHED))
 		c->flags |= REPL_MV_CLEAN;
 	if (plain)
 		c->flags |= REPL_MV_LINK_PLAIN;

@@ -155,7 +155,7 @@ static void add_kernel(json_t *object, const struct kernel_volume *k)
 	json_object_set_new(object, "frozen_ms", json_integer(k->gate ? k->gate_age_ms : 0));
 	json_object_set_new(object, "backing", report_backing(k));
 	json_object_set_new(object, "openers", json_integer(k->openers));
-	json_object_set_new(object, "clean", json_boolean(k->sb_flags & REPL_SB_CLEAN));
+	json_object_set_new(object, "clean", json_boolean(!(k->sb_flags & REPL_SB_CRASHED)));
 	json_object_set_new(object, "unproven", json_boolean(k->sb_flags & REPL_SB_UNPROVEN));
 	json_object_set_new(object, "counters", report_counters(k));
 }

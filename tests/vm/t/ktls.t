@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=384 timeout=240 files=build/vm/prog/ktls_pair
+# vm: mem=512 timeout=240 files=build/vm/prog/ktls_pair
 #
 # The agents' keys in the kernel: both directions carry what was sent, OpenSSL at the other end agrees about every
 # record, and whatever comes instead of data is named.

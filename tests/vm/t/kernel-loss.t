@@ -1,0 +1,103 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# vm: mem=512 timeout=400 disks=48M,48M,48M with=fio
+#
+# Links that die under load, three copies, roles that change over a live link.
+# shellcheck source=tests/vm/lib.sh
+. "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/vm/knode.sh
+. "$(dirname "$0")/../knode.sh"
+
+load() { # SECONDS [ARG...]
+	fio --name=load --filename=/dev/repl0 --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
+		--size=32m --runtime="$1" --time_based --norandommap --fdatasync=20 --allow_file_create=0 "${@:2}"
+}
+# Ships the dirty blocks of a cut by hand.
+catch_up() { # FROM TO
+	local first count
+	while read -r first count; do
+		dd if="${KNODE_DEV[$1]}" of="${KNODE_DEV[$2]}" bs=4k iflag=direct oflag=direct conv=notrunc \
+			skip="$first" seek="$first" count="$count" status=none
+	done < <(knode cut "$1" "$2" list)
+	run_quiet knode settle "$1" "$2"
+	run_quiet knode settle "$2" "$1"
+}
+
+knode_up /dev/vda /dev/vdb /dev/vdc
+ok "two copies joined" knode_pair
+ok "equal from the start" knode_equal 0 1
+
+load 4 >/tmp/load.log 2>&1 &
+pid=$!
+sleep 1
+ok "the follower drops the link under load" knode leave 1 0
+ended=0; wait "$pid" || ended=$?
+is "$ended" 0 "the load ends without an error"
+[ "$TAP_FAILED" = 0 ] || sed "s/^/# /" /tmp/load.log
+is "$(knode_get 0 gate)" 0 "the gate is open"
+isnt "$(knode_get 0 slot1.dirty)" 0 "blocks are dirty"
+ok "a node that was live is not promoted while the primary is the one it follows" knode_is 1 role 1
+catch_up 0 1
+ok "what was dirty makes the copies equal" knode_equal 0 1
+ok "joined again" knode_join 0 1
+sync
+
+knode_slots 0 1 2
+knode_copy 0 2
+ok "a third copy joins" knode_join 0 2 crc
+ok "load on three copies" load 3
+ok "all three are equal (0 and 1)" knode_equal 0 1
+ok "all three are equal (0 and 2)" knode_equal 0 2
+before=$(knode_get 0 generation)
+ok "one of two is lost" knode leave 2 0
+wait_for 10 "the gate opens" knode_is 0 gate 0
+isnt "$(knode_get 0 generation)" "$before" "a new generation"
+is "$(knode_get 1 generation)" "$(knode_get 0 generation)" "the remaining peer has it, too"
+is "$(knode_get 2 generation)" "$before" "the lost one does not"
+
+ok "demotion over a live link" knode secondary 0
+is "$(knode_get 0 slot1.link)" 1 "the link stays"
+ok "the other becomes primary over the same link" knode primary 1
+is "$(knode_get 0 generation)" "$(knode_get 1 generation)" "its generation is here"
+not_ok "two primaries" knode primary 0
+is "$(knode_get 0 slot1.link)" 1 "the attempt has not hurt the link"
+is "$(knode_get 0 generation)" "$(knode_get 1 generation)" "nor the generation"
+run_quiet dd if=/dev/urandom of=/dev/repl1 bs=64k count=64 oflag=direct,dsync
+ok "its writes arrive" knode_equal 0 1
+isnt "$(knode_get 0 slot2.dirty)" 0 "toward the third everything is in doubt"
+exec 7>/dev/repl1
+not_ok "no demotion while it is open" knode secondary 1
+exec 7>&-
+ok "demotion when it is closed" knode secondary 1
+ok "and back" knode primary 0
+ok "down" knode_down
+
+knode attach 0 v0 /dev/vda freeze
+knode attach 1 v1 /dev/vdb
+ok "primary again, by force" knode primary 0 force
+catch_up 0 1
+ok "joined, to freeze when the peer is lost" knode_join 0 1
+load 30 --number_ios=400 >/tmp/load.log 2>&1 &
+pid=$!
+wait_for 10 "writes arrive" eval '[ "$(knode_get 1 applied)" -gt 20 ]'
+ok "the peer is lost" knode leave 1 0
+wait_for 10 "frozen" eval '[ "$(knode_get 0 gate)" = 2 ]'
+writes=$(knode_get 0 writes)
+sleep 1
+is "$(knode_get 0 writes)" "$writes" "no write passes"
+ok "resume" knode resume 0
+ended=0; wait "$pid" || ended=$?
+is "$ended" 0 "the load goes on to its end"
+catch_up 0 1
+ok "equal after that" knode_equal 0 1
+
+load 30 >/tmp/load.log 2>&1 &
+pid=$!
+sleep 1
+ok "forced demotion under load" knode secondary 0 force
+ended=0; wait "$pid" || ended=$?
+isnt "$ended" 0 "the load has failed"
+klog_allow 'Buffer I/O error on dev repl0|I/O error, dev repl0'
+ok "down" knode detach 0
+ok "down" knode detach 1
+done_testing
