@@ -301,6 +301,7 @@ static void tick_flush(struct link *link)
 	link->flushed_at = jiffies;
 	if (map_empty(&link->unflushed[0]) && map_empty(&link->unflushed[1]))
 		return;
+	/* Pairs with own_flush_done(): nobody else looks at the leg any more. */
 	if (smp_load_acquire(&link->own_flush.owner))
 		return;
 	spin_lock_irq(&v->io_lock);

@@ -14,7 +14,7 @@
 struct ticket {
 	refcount_t ref;
 	wait_queue_head_t wait;
-	bool done;	/* set once, after result, with release semantics */
+	bool done;	/* set once, after ->result: released there, acquired by who reads it */
 	struct repl_ticket_result result;
 };
 
@@ -44,12 +44,18 @@ static void ticket_put(struct ticket *ticket)
 		kfree(ticket);
 }
 
+static bool ticket_done(const struct ticket *ticket)
+{
+	/* Pairs with ticket_finish(): who sees it done sees the result. */
+	return smp_load_acquire(&ticket->done);
+}
+
 static __poll_t ticket_poll(struct file *file, struct poll_table_struct *table)
 {
 	struct ticket *ticket = file->private_data;
 
 	poll_wait(file, &ticket->wait, table);
-	return smp_load_acquire(&ticket->done) ? EPOLLIN | EPOLLRDNORM : 0;
+	return ticket_done(ticket) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 static ssize_t ticket_read(struct file *file, char __user *to, size_t size, loff_t *pos)
@@ -59,10 +65,10 @@ static ssize_t ticket_read(struct file *file, char __user *to, size_t size, loff
 
 	if (size < sizeof(ticket->result))
 		return -EINVAL;
-	if (!smp_load_acquire(&ticket->done)) {
+	if (!ticket_done(ticket)) {
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		err = wait_event_interruptible(ticket->wait, smp_load_acquire(&ticket->done));
+		err = wait_event_interruptible(ticket->wait, ticket_done(ticket));
 		if (err)
 			return err;
 	}
@@ -133,6 +139,7 @@ void ticket_finish(struct ticket *ticket, int error, const struct why *why)
 	ticket->result.error = error;
 	if (error)
 		strscpy(ticket->result.text, why->text, sizeof(ticket->result.text));
+	/* Pairs with ticket_done(). */
 	smp_store_release(&ticket->done, true);
 	wake_up_all(&ticket->wait);
 	ticket_put(ticket);

@@ -35,9 +35,7 @@ ok "it can be written" run_quiet dd if=/dev/urandom of=/dev/repl0 bs=64k count=1
 ok "slots" eval 'knode slot 0 0 1 && knode slot 1 0 2'
 is "$(get 0 slot0.dirty)" "$((bytes / 4096))" "a new slot is dirty throughout"
 not_ok "a slot that is behind gets no link" knode join 0 0 1 0
-run_quiet dd if=/dev/vda of=/dev/vdb bs=1M count=$((bytes / 1048576)) iflag=direct oflag=direct
-run_quiet dd if=/dev/vda of=/dev/vdb bs=4k skip=$((bytes / 1048576 * 256)) seek=$((bytes / 1048576 * 256)) \
-	count=$((bytes % 1048576 / 4096)) iflag=direct oflag=direct
+run_quiet dd if=/dev/vda of=/dev/vdb bs=1M iflag=direct,count_bytes oflag=direct count="$bytes"
 knode settle 0 0
 knode settle 1 0
 ok "both are joined" knode join 0 0 1 0 crc
