@@ -89,35 +89,41 @@ static void assign_slot(struct pair *p)
 
 /*
  * A copy follows one leader, and while its content changes it is equal to no other
- * node's.  So a primary is followed after all other links have ended; and for the
- * sake of another secondary no live link is given up: that one's turn comes when
- * something has changed, and then it is told.
+ * node's.  So a leader that is primary, or whose generation is newer, is followed after
+ * all other links have ended.  For the sake of any other no live link is given up: its
+ * turn comes when something has changed, and then it is told.  Nor is any other followed
+ * while a peer is away that was in sync: it may have gone on, and to follow means to
+ * forget that it was.
  */
 static bool bound_to_another(struct pair *p)
 {
 	const struct pair *other = pair_other_leader(p);
 	struct volume *v = p->volume;
-	bool primary = p->theirs.flags & REPL_MV_PRIMARY;
-	bool bound = false;
+	bool stronger = pair_stronger(p), bound = false;
+	const char *absent = NULL;
 
 	for (unsigned int i = 0; !other && i < v->pair_count; i++) {
 		struct pair *live = v->pair[i];
 
 		if (live == p || !(live->mine.flags & REPL_MV_LIVE))
 			continue;
-		if (!primary && !verdict_equal(p->verdict.kind))
+		if (!stronger && !verdict_equal(p->verdict.kind))
 			other = live;
-		bound |= primary;
-		if (primary && live->phase == PHASE_LIVE)
-			pair_unlink(live, "this copy is about to follow the primary");
+		bound |= stronger;
+		if (stronger && live->phase == PHASE_LIVE)
+			pair_unlink(live, "this copy is about to follow another");
 	}
-	if (other) {
+	if (!other && !stronger && !verdict_equal(p->verdict.kind))
+		absent = pair_absent(p);
+	if (other || absent) {
 		p->phase = PHASE_MEET;
-		pair_reason(p, "nothing to do: this copy goes with %s", other->peer->name);
+		pair_reason(p, other ? "nothing to do: this copy goes with %s"
+				     : "waits for %s, which was in sync when it was last seen",
+			    other ? other->peer->name : absent);
 	} else if (bound) {
 		p->timer = p->core->now + CORE_RETRY_MIN_MS;
 	}
-	return other || bound;
+	return other || absent || bound;
 }
 
 /* The snapshot is fresh: does this side judge as the leader does? */

@@ -449,7 +449,11 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 
 void lead_snapshot(struct pair *p)
 {
-	if (p->phase == PHASE_L_ADOPT && !(p->mine.flags & REPL_MV_LIVE))
+	const struct volume *v = p->volume;
+
+	if (v->served && v->served != p)
+		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
+	else if (p->phase == PHASE_L_ADOPT && !(p->mine.flags & REPL_MV_LIVE))
 		pair_leave(p, true, "the link was lost before %s adopted it", p->peer->name);
 }
 

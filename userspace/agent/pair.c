@@ -67,10 +67,23 @@ int pair_free_slot(const struct pair *p)
 	return -1;
 }
 
+/* What kept this side from answering other leaders has changed: they have their turn. */
+static void tell_others(struct pair *p)
+{
+	struct volume *v = p->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i] != p && v->pair[i]->phase == PHASE_MEET)
+			v->pair[i]->say = true;
+	core_get(v);
+}
+
 static void abandon(struct pair *p)
 {
 	struct action *a;
 
+	if (pair_following(p))
+		tell_others(p);
 	lead_leave(p);
 	session_pause(p, false);
 	a = action_add(&p->core->actions, ACTION_ABORT, 0);
@@ -177,14 +190,39 @@ static void judge(struct pair *p)
 	log_verdict(p);
 }
 
-/* Another pair of the volume whose leader this copy follows just now. */
+bool pair_was_live(const struct pair *p)
+{
+	return (p->mine.flags & REPL_MV_SLOT_LIVE) &&
+	       id_equal(&p->mine.slot_generation, &p->mine.generation);
+}
+
+const char *pair_absent(const struct pair *but)
+{
+	const struct volume *v = but->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		if (p != but && pair_was_live(p) && !(p->session && p->have_theirs))
+			return p->peer->name;
+	}
+	return NULL;
+}
+
+bool pair_stronger(const struct pair *p)
+{
+	return (p->theirs.flags & REPL_MV_PRIMARY) ||
+	       !id_equal(&p->theirs.generation, &p->mine.generation);
+}
+
 const struct pair *pair_other_leader(const struct pair *p)
 {
 	const struct volume *v = p->volume;
 
 	for (unsigned int i = 0; i < v->pair_count; i++)
+		/* One that still looks may find that it must not, unless nothing can stop it. */
 		if (v->pair[i] != p && pair_following(v->pair[i]) &&
-		    v->pair[i]->phase != PHASE_F_LOOK)
+		    (v->pair[i]->phase != PHASE_F_LOOK || pair_stronger(v->pair[i])))
 			return v->pair[i];
 	return NULL;
 }
@@ -356,6 +394,8 @@ void pair_release(struct pair *p)
 static void heard_state(struct pair *p, const struct copy *theirs)
 {
 	p->theirs = *theirs;
+	if (!p->have_theirs)
+		tell_others(p);
 	p->have_theirs = true;
 	task_peer_changed(p);
 	if (p->phase == PHASE_MEET || p->phase == PHASE_LIVE) {

@@ -42,6 +42,15 @@ void pair_unlink(struct pair *p, const char *why);
 /** pair_other_leader - another pair of the volume whose leader this copy follows just now */
 const struct pair *pair_other_leader(const struct pair *p);
 
+/** pair_was_live - equal to this copy in the current generation, when it was last seen */
+bool pair_was_live(const struct pair *p);
+
+/** pair_absent - another peer of which that is so, and who is not connected: it may have gone on */
+const char *pair_absent(const struct pair *but);
+
+/** pair_stronger - a leader for whom links with others are given up: primary, or newer */
+bool pair_stronger(const struct pair *p);
+
 /** pair_hold - leave, and begin nothing before pair_release() */
 void pair_hold(struct pair *p);
 void pair_release(struct pair *p);

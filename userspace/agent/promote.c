@@ -20,10 +20,14 @@ static void refuse(struct promote_plan *plan, const char *fmt, ...)
 	va_end(ap);
 }
 
+/*
+ * A peer that said that it is primary.  One that is live is asked for its consent
+ * anyway: it may have been demoted a moment ago, and it knows best.
+ */
 static const struct promote_peer *find_primary(const struct promote_facts *f)
 {
 	for (unsigned int i = 0; i < f->peer_count; i++)
-		if (f->peer[i].connected && f->peer[i].primary)
+		if (f->peer[i].connected && f->peer[i].primary && (!f->peer[i].live || f->force))
 			return &f->peer[i];
 	return NULL;
 }
@@ -34,11 +38,13 @@ static const struct promote_peer *find_primary(const struct promote_facts *f)
  */
 static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *dead = NULL, *answers = NULL;
+	const char *dead = NULL, *answers = NULL, *newer = NULL;
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
 		const struct promote_peer *p = &f->peer[i];
 
+		if (p->connected && p->newer)
+			newer = p->name;
 		if (p->connected && p->live)
 			plan->ask |= 1u << i;
 		if (p->was_live && p->connected)
@@ -49,6 +55,10 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 	if (!f->consistent) {
 		refuse(plan, "%s: this copy is not consistent, and that the peer is dead does not "
 		       "change it: bring back a consistent copy", f->volume);
+	} else if (newer) {
+		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
+		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
+		       f->volume, newer);
 	} else if (dead) {
 		plan->step = plan->ask ? PROMOTE_ASK : PROMOTE_GO;
 		plan->unlink = true;
@@ -63,43 +73,68 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 	}
 }
 
-/* Nothing was ever written to any copy: there is nothing to lose, only to agree on. */
+/*
+ * Nothing was ever written to any copy: there is nothing to lose, only to agree on.
+ * Whoever is not asked could begin elsewhere at the same time, so all are.
+ */
 static void plan_first(struct promote_plan *plan, const struct promote_facts *f)
 {
 	for (unsigned int i = 0; i < f->peer_count; i++) {
-		if (!f->peer[i].connected)
-			continue;
-		if (f->peer[i].consistent) {
-			refuse(plan, "%s: this copy is not consistent, the one on %s is: wait until "
-			       "it is in sync (repl-ctl wait %s --for in-sync), or promote %s",
-			       f->volume, f->peer[i].name, f->volume, f->peer[i].name);
+		const struct promote_peer *p = &f->peer[i];
+
+		if (!p->connected) {
+			refuse(plan, "%s: this copy was never consistent and %s is not connected, so it "
+			       "cannot agree to begin with this one: connect it, or begin here with "
+			       "--force", f->volume, p->name);
+			return;
+		}
+		if (p->consistent) {
+			refuse(plan, "%s: this copy is not consistent, the one on %s is: wait until it is "
+			       "in sync (repl-ctl wait %s --for in-sync), or promote %s", f->volume,
+			       p->name, f->volume, p->name);
 			return;
 		}
 		plan->ask |= 1u << i;
 	}
-	if (!plan->ask && (f->peer_count || f->slots)) {
-		refuse(plan, "%s: this copy was never consistent and no peer is connected that "
-		       "could agree to begin with it: connect one, or begin here with --force",
-		       f->volume);
+	if (!f->peer_count && f->slots) {
+		refuse(plan, "%s: this copy is not consistent, and a peer that it knew is no longer "
+		       "configured: configure it, or begin here with --force", f->volume);
 		return;
 	}
 	plan->step = plan->ask ? PROMOTE_ASK : PROMOTE_GO;
 	plan->flags = REPL_F_FORCE;
 }
 
+/* A peer that was in sync when it was last seen, and may be primary now for all one knows. */
+static const char *find_absent(const struct promote_facts *f)
+{
+	for (unsigned int i = 0; i < f->peer_count; i++)
+		if (f->peer[i].was_live && !f->peer[i].connected)
+			return f->peer[i].name;
+	return NULL;
+}
+
 static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *behind = NULL;
+	const char *behind = NULL, *newer = NULL, *absent = find_absent(f);
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
+		if (f->peer[i].connected && f->peer[i].newer)
+			newer = f->peer[i].name;
 		if (f->peer[i].live && f->peer[i].connected)
 			plan->ask |= 1u << i;
 		else if (f->peer[i].connected)
 			behind = f->peer[i].name;
-		else if (f->peer[i].live)
-			behind = behind ? behind : f->peer[i].name;
 	}
-	if (plan->ask) {
+	if (newer) {
+		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
+		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
+		       f->volume, newer);
+	} else if (absent) {
+		refuse(plan, "%s: %s is not connected and cannot consent, and it was in sync when it "
+		       "was last seen: connect it, or if it is known to be off, say --peer-dead; to "
+		       "go on without knowing, --force", f->volume, absent);
+	} else if (plan->ask) {
 		plan->step = PROMOTE_ASK;
 	} else if (!f->peer_count && !f->slots) {
 		plan->step = PROMOTE_GO;
@@ -108,9 +143,9 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
 		refuse(plan, "%s: %s is there, but not in sync: wait until it is "
 		       "(repl-ctl wait %s --for in-sync)", f->volume, behind, f->volume);
 	} else {
-		refuse(plan, "%s: no peer is connected that could consent: if the peer is known to "
-		       "be off, say --peer-dead; to go on without knowing, and perhaps without "
-		       "its last writes, --force", f->volume);
+		refuse(plan, "%s: no peer is connected that could consent, and none was in sync when "
+		       "it was last seen: connect one, or go on without its last writes with "
+		       "--force", f->volume);
 	}
 }
 
@@ -140,13 +175,19 @@ bool promote_consent(const struct promote_consent *c, char text[REPL_TEXT_MAX])
 {
 	text[0] = '\0';
 	if (c->primary)
-		snprintf(text, REPL_TEXT_MAX, "this node is primary itself");
+		snprintf(text, REPL_TEXT_MAX, "it is primary itself: make it secondary first");
 	else if (c->knows_primary)
 		snprintf(text, REPL_TEXT_MAX, "%s is primary", c->knows_primary);
 	else if (c->asking && c->lower)
-		snprintf(text, REPL_TEXT_MAX, "this node is about to become primary itself");
+		snprintf(text, REPL_TEXT_MAX, "it is about to become primary itself");
 	else if (c->granted && strcmp(c->granted, c->node))
-		snprintf(text, REPL_TEXT_MAX, "this node has just consented to %s", c->granted);
+		snprintf(text, REPL_TEXT_MAX, "it has just consented to %s", c->granted);
+	else if (c->newer)
+		snprintf(text, REPL_TEXT_MAX, "the copy on %s is newer: wait until all are in sync",
+			 c->newer);
+	else if (c->absent && !c->peer_dead)
+		snprintf(text, REPL_TEXT_MAX, "%s was in sync with it when it was last seen and may "
+			 "be primary: connect it, or say --peer-dead", c->absent);
 	else if (c->consistent && !c->live)
 		snprintf(text, REPL_TEXT_MAX, "the two copies are not in sync");
 	else if (c->consistent && !c->same_generation)

@@ -19,6 +19,7 @@ struct promote_peer {
 	bool primary;		/* as it said last */
 	bool live;		/* the link stands */
 	bool consistent;	/* its copy */
+	bool newer;		/* its copy continues this one: others went on without this node */
 	bool was_live;		/* its slot is recorded live in the current generation */
 };
 
@@ -60,6 +61,9 @@ struct promote_consent {
 	bool same_generation;
 	bool asking;			/* this node asks for itself */
 	bool lower;			/* this node's key is lower than the asking one's */
+	const char *newer;		/* a third peer whose copy continues this one, or NULL */
+	const char *absent;		/* a third peer that was in sync, but is not connected, or NULL */
+	bool peer_dead;			/* the asking node's administrator says that it is off */
 	const char *granted;		/* whom it consented to less than 10 s ago, or NULL */
 };
 

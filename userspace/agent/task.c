@@ -155,6 +155,18 @@ void core_request_gone(struct core *c, uint32_t id)
 
 /* ---------------------------------------------------------- promotion --- */
 
+/* Its copy went on where this one stood still. */
+static bool is_newer(const struct pair *p)
+{
+	struct verdict v;
+
+	if (!p->have_theirs || id_equal(&p->mine.generation, &p->theirs.generation) ||
+	    !(p->mine.flags & REPL_MV_CONSISTENT))
+		return false;
+	verdict(&v, &p->mine, &p->theirs, p->peer->lower);
+	return verdict_follows(v.kind);
+}
+
 static void gather(struct promote_facts *f, struct volume *v)
 {
 	*f = (struct promote_facts){
@@ -171,15 +183,18 @@ static void gather(struct promote_facts *f, struct volume *v)
 			.primary = p->theirs.flags & REPL_MV_PRIMARY,
 			.consistent = p->theirs.flags & REPL_MV_CONSISTENT,
 			.live = p->mine.flags & REPL_MV_LIVE,
-			.was_live = (p->mine.flags & REPL_MV_SLOT_LIVE) &&
-				    id_equal(&p->mine.slot_generation, &p->mine.generation),
+			.was_live = pair_was_live(p), .newer = is_newer(p),
 		};
 	}
 }
 
 static void ask(struct volume *v, uint32_t who)
 {
-	struct repl_msg_consent m = { .generation = v->k.generation };
+	/* In a question 'granted' says that peers that do not answer are known to be off. */
+	struct repl_msg_consent m = {
+		.generation = v->k.generation,
+		.granted = htole32(!!(v->task.flags & REPL_F_PEER_DEAD)),
+	};
 
 	v->task.deadline = v->core->now + CORE_CONSENT_MS;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
@@ -284,6 +299,16 @@ static const char *other_primary(const struct pair *but)
 	return NULL;
 }
 
+static const char *newer_peer(const struct pair *but)
+{
+	const struct volume *v = but->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i] != but && is_newer(v->pair[i]))
+			return v->pair[i]->peer->name;
+	return NULL;
+}
+
 void task_consent_asked(struct pair *p, const struct repl_msg_consent *m)
 {
 	struct volume *v = p->volume;
@@ -293,6 +318,7 @@ void task_consent_asked(struct pair *p, const struct repl_msg_consent *m)
 		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
 		.same_generation = id_equal(&m->generation, &v->k.generation),
 		.asking = v->task.kind == TASK_PRIMARY, .lower = p->peer->lower,
+		.newer = newer_peer(p), .absent = pair_absent(p), .peer_dead = le32toh(m->granted),
 	};
 	struct {
 		struct repl_msg_consent m;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A cluster of agents' cores in one process: their kernels, the network between
+ * them, and the clock are simulated, and a seed repeats a run to the last step.
+ */
+#ifndef TESTS_UNIT_SIM_H
+#define TESTS_UNIT_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core.h"
+#include "sim_kernel.h"
+
+enum { SIM_NODES_MAX = 3, SIM_COUNTERS_MS = 1000 };
+
+struct sim_conn;
+struct sim_event;
+struct sim_node;
+
+struct sim_pair {
+	struct sim_node *node;
+	struct pair *pair;
+	struct sk_link *link;		/* proven, not adopted */
+	uint32_t cut_turn, link_turn, delta_turn, apply_turn;
+	bool cut_waiting, link_waiting, sending, applying, apply_ended;
+	int cut_slot;			/* -1: no cut */
+	uint64_t link_cookie, link_since;
+	struct msg_delta delta;		/* being sent */
+	unsigned int delta_at;		/* next block */
+	uint64_t delta_serial;
+	uint64_t apply_bytes;
+	uint32_t apply_mask;
+	unsigned int dials, offers, follows;	/* in this second */
+};
+
+struct sim_node {
+	struct sim *sim;
+	unsigned int index;
+	char name[16];
+	uint8_t key[REPL_KEY_BYTES];
+	bool running;			/* the agent; the kernel outlives it */
+	bool powered;
+	unsigned int incarnation;	/* of the agent */
+	bool crashed;			/* its volume was not stopped cleanly */
+	uint64_t kernel_busy;		/* ops are one at a time */
+	struct core core;
+	struct volume *volume;
+	struct sk kernel;
+	bool settling;
+	unsigned int ticks;		/* in this millisecond */
+	uint32_t request;
+	bool request_ok;		/* of the last reply */
+	char request_text[512];
+};
+
+struct sim {
+	unsigned int nodes;
+	struct sim_node node[SIM_NODES_MAX];
+	uint64_t now;
+	uint64_t rng;
+	uint64_t serial;
+	struct sim_event *events;
+	struct sim_conn *conns;
+	struct sk_link *links[64];	/* of which an agent or a kernel may know */
+	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];	/* the network between two nodes */
+	uint64_t cut_since[SIM_NODES_MAX][SIM_NODES_MAX];
+	unsigned int op_failures;	/* of 1000 kernel commands */
+	bool writing;			/* an application writes on the primary */
+	uint64_t written, acked[SK_BLOCKS];
+	uint64_t counters_at;
+	const char *broken;		/* the first invariant that did not hold */
+	char detail[256];
+	bool verbose;
+};
+
+/** sim_init - @nodes new copies; agents run, volumes are up, nobody is primary */
+void sim_init(struct sim *s, unsigned int nodes, uint64_t seed);
+void sim_exit(struct sim *s);
+
+/** sim_run - until @ms have passed, or an invariant breaks */
+void sim_run(struct sim *s, uint64_t ms);
+
+/** sim_until - until @fn holds or @ms have passed. Return: whether it holds. */
+bool sim_until(struct sim *s, bool (*fn)(const struct sim *s), uint64_t ms);
+
+uint64_t sim_random(struct sim *s, uint64_t below);
+
+/* What happens to a cluster. */
+void sim_agent_kill(struct sim_node *n);
+void sim_agent_start(struct sim_node *n);
+void sim_power_off(struct sim_node *n);
+void sim_power_on(struct sim_node *n);
+void sim_partition(struct sim *s, unsigned int a, unsigned int b, bool cut);
+void sim_kill_links(struct sim_node *n);
+void sim_reset_sessions(struct sim_node *n);
+
+/** sim_primary - "repl-ctl primary"; the answer is in n->request_ok and _text */
+void sim_primary(struct sim_node *n, bool force, bool peer_dead);
+void sim_secondary(struct sim_node *n);
+
+/* Conditions. */
+struct sim_node *sim_primary_node(struct sim *s);
+bool sim_all_live(const struct sim *s);		/* every pair with the primary, or all pairs */
+bool sim_answered(const struct sim *s);		/* no request is under way */
+bool sim_equal(const struct sim *s);		/* all copies, and every acknowledged write in them */
+
+#endif /* TESTS_UNIT_SIM_H */

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kernel module as far as the agent can tell: one volume of a few blocks, its
+ * slots, cuts and links, with the refusals of the real one.  A block's content is the
+ * number of the write that it had last.
+ */
+#ifndef TESTS_UNIT_SIM_KERNEL_H
+#define TESTS_UNIT_SIM_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "action.h"
+#include "kernel.h"
+
+enum sk_limits {
+	SK_BLOCKS	= 256,	/* the least that a volume may have: 1 MiB */
+	SK_SLOTS	= 4,
+	SK_FRAMES	= 64,
+};
+
+struct sk;
+
+struct sk_frame {
+	bool generation;	/* else a write */
+	uint64_t block, value;
+	struct repl_id id, previous;
+};
+
+/* A link's connection.  Freed when both ends have let go. */
+struct sk_link {
+	bool alive;
+	uint64_t cookie;
+	unsigned int held;		/* by slots and by agents that proved it */
+	struct sk *end[2];		/* adopted by */
+	unsigned int slot[2];
+	unsigned int primary_end;	/* who sends the frames */
+	struct sk_frame frame[SK_FRAMES];
+	unsigned int frames;
+};
+
+struct sk_slot {
+	uint8_t kind;
+	uint8_t key[REPL_KEY_BYTES];
+	struct repl_id copy_id, generation;
+	uint32_t flags;
+	bool dirty[SK_BLOCKS];
+	bool cut[SK_BLOCKS];
+	bool cut_open;
+	struct sk_link *link;
+	uint64_t pending;		/* writes not answered by this peer */
+};
+
+struct sk {
+	bool primary;
+	bool asserted;			/* somebody insists: --force, --peer-dead */
+	bool by_consent;		/* of this term as primary */
+	struct repl_id uuid, copy_id, generation, history[REPL_HISTORY];
+	uint64_t epoch;
+	uint32_t flags;			/* enum repl_super_flags */
+	struct sk_slot slot[SK_SLOTS];
+	uint64_t data[SK_BLOCKS];
+	bool gate_join;
+	uint64_t gate_until;		/* ms */
+	bool changed;			/* an event is due */
+	bool write_pending;		/* at most one at a time */
+	uint64_t write_block, write_value;
+	uint64_t (*random)(void *arg);
+	void *random_arg;
+};
+
+/** sk_init - a copy that mkfs.repl has just made */
+void sk_init(struct sk *k, uint64_t (*random)(void *arg), void *arg);
+
+/** sk_get - what REPL_CMD_GET says */
+void sk_get(const struct sk *k, struct kernel_volume *v, uint64_t now);
+
+/** sk_op - a command; @link for OP_LINK_ADD. Return: 0, or -errno with *why */
+int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
+	  const char **why);
+
+void sk_abort(struct sk *k, unsigned int slot);
+void sk_thaw(struct sk *k);
+
+/** sk_write - an application's write. Return: false: it must wait */
+bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now);
+
+/** sk_pump - deliver what can be delivered */
+void sk_pump(struct sk_link *l);
+
+/** sk_link_lost - one end learns that its link is gone */
+void sk_link_lost(struct sk *k, unsigned int slot);
+
+/** sk_apply - a block of a delta, told to the slots of @mask first */
+void sk_apply(struct sk *k, uint32_t mask, uint64_t block, uint64_t value);
+
+/** sk_reboot - power is gone and back */
+void sk_reboot(struct sk *k);
+
+struct sk_link *sk_link_new(uint64_t cookie);
+void sk_link_put(struct sk_link *l);
+
+#endif /* TESTS_UNIT_SIM_KERNEL_H */

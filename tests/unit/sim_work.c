@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The ops that take time: bulk data, links, and the commands of the kernel. */
+#include "sim_private.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ----------------------------------------------------------- bulk data -- */
+
+static void end_delta(struct sim_pair *io, int error, const char *why)
+{
+	struct op_result r = {
+		.error = error, .text = why, .sent_bytes = io->delta.sent_bytes,
+	};
+
+	if (!io->sending)
+		return;
+	io->sending = false;
+	io->node->core.now = io->node->sim->now;
+	core_op_done(io->pair->volume, io->pair, OP_DELTA_SEND, io->delta_turn, &r);
+}
+
+/* A few blocks as they are now, then more a little later: an unfrozen cut. */
+static void send_some(struct sim_event *ev)
+{
+	struct sim_pair *io = sim_io(ev->pair);
+	struct sim_node *n = ev->node;
+	struct sk_slot *slot;
+	struct { uint64_t block, value; } b[CHUNK];
+	struct repl_msg_delta m;
+	struct sim_conn *c;
+	unsigned int end, count = 0;
+
+	c = net_pair_conn(n, ev->pair, &end);
+	if (!io->sending || io->delta_serial != ev->value)
+		return;
+	if (!c || io->cut_slot < 0) {
+		end_delta(io, -ENOTCONN, "the session is gone");
+		return;
+	}
+	slot = &n->kernel.slot[io->cut_slot];
+	for (; io->delta_at < SK_BLOCKS && count < CHUNK; io->delta_at++) {
+		if (!slot->cut[io->delta_at])
+			continue;
+		b[count].block = io->delta_at;
+		b[count++].value = n->kernel.data[io->delta_at];
+	}
+	if (count) {
+		io->delta.sent_bytes += count * REPL_BLOCK_BYTES;
+		net_post(c, !end, REPL_MSG_BLOCKS, b, count * sizeof(b[0]));
+		core_progress(ev->pair, count * REPL_BLOCK_BYTES);
+		ev = sim_event(n, 1 + sim_random(n->sim, 5), send_some);
+		ev->pair = io->pair;
+		ev->value = io->delta_serial;
+		return;
+	}
+	msg_pack_delta(&io->delta, &m);
+	net_post(c, !end, REPL_MSG_DELTA_END, &m, sizeof(m));
+	end_delta(io, 0, NULL);
+}
+
+static void send_delta(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_pair *io = sim_io(p);
+	struct repl_msg_delta m;
+	struct sim_event *ev;
+	struct sim_conn *c;
+	unsigned int end;
+
+	io->sending = true;
+	io->delta_turn = op->turn;
+	io->delta = op->delta;
+	io->delta_at = 0;
+	io->delta_serial = ++n->sim->serial;
+	c = net_pair_conn(n, p, &end);
+	if (c) {
+		msg_pack_delta(&io->delta, &m);
+		net_post(c, !end, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
+	}
+	ev = sim_event(n, 1, send_some);
+	ev->pair = p;
+	ev->value = io->delta_serial;
+}
+
+static void end_apply(struct sim_pair *io, int error, const char *why)
+{
+	struct op_result r = { .error = error, .text = why, .sent_bytes = io->apply_bytes };
+
+	if (!io->applying)
+		return;
+	io->applying = false;
+	io->node->core.now = io->node->sim->now;
+	core_op_done(io->pair->volume, io->pair, OP_DELTA_APPLY, io->apply_turn, &r);
+}
+
+static void apply_flushed(struct sim_event *ev)
+{
+	if (sim_io(ev->pair)->apply_ended && sim_io(ev->pair)->apply_turn == ev->value)
+		end_apply(sim_io(ev->pair), 0, NULL);
+}
+
+void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
+{
+	struct sim_pair *io = sim_io(p);
+	struct sim_event *ev;
+
+	if (!io->applying)
+		return;		/* of a procedure that was left */
+	if (m->type == REPL_MSG_DELTA_END) {
+		io->apply_ended = true;
+		ev = sim_event(n, 1 + sim_random(n->sim, 10), apply_flushed);
+		ev->pair = p;
+		ev->value = io->apply_turn;
+		return;
+	}
+	if (n->kernel.flags & REPL_SB_CONSISTENT)
+		sim_broke(n->sim, "a consistent copy is not overwritten", n->name);
+	for (size_t i = 0; i < m->length / 16; i++)
+		sk_apply(&n->kernel, io->apply_mask, m->body[2 * i], m->body[2 * i + 1]);
+	io->apply_bytes += m->length / 16 * REPL_BLOCK_BYTES;
+}
+
+static void send_map(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_pair *io = sim_io(p);
+	struct repl_msg_extent e[SK_BLOCKS];
+	struct sim_conn *c;
+	unsigned int end;
+	size_t count = 0;
+
+	c = net_pair_conn(n, p, &end);
+	if (!c || io->cut_slot < 0) {
+		sim_op_done(n, p->volume, p, op->kind, op->turn, -ENOTCONN, "the session is gone");
+		return;
+	}
+	for (uint64_t b = 0; b < SK_BLOCKS; b++)
+		if (n->kernel.slot[io->cut_slot].cut[b])
+			e[count++] = (struct repl_msg_extent){ htole64(b), htole64(1) };
+	for (size_t i = 0; i < count; i += 100)
+		net_post(c, !end, REPL_MSG_MAP, e + i, (count - i < 100 ? count - i : 100) * sizeof(e[0]));
+	net_post(c, !end, REPL_MSG_MAP, NULL, 0);
+	sim_op_done(n, p->volume, p, op->kind, op->turn, 0, NULL);
+}
+
+/* --------------------------------------------------------------- links -- */
+
+void work_forget_link(struct sim *s, struct sk_link *l)
+{
+	for (unsigned int i = 0; i < sizeof(s->links) / sizeof(s->links[0]); i++)
+		if (s->links[i] == l)
+			s->links[i] = NULL;
+	sk_link_put(l);
+}
+
+static void remember_link(struct sim *s, struct sk_link *l)
+{
+	for (unsigned int i = 0; i < sizeof(s->links) / sizeof(s->links[0]); i++) {
+		if (s->links[i])
+			continue;
+		s->links[i] = l;
+		l->held++;
+		return;
+	}
+	sim_broke(s, "links end", "too many are open");
+}
+
+static void drop_proven(struct sim_pair *io)
+{
+	if (!io->link)
+		return;
+	/* The connection closes unless a kernel holds it, too. */
+	if (!io->link->end[0] || (io->link->end[0] != &io->node->kernel &&
+				  io->link->end[1] != &io->node->kernel))
+		io->link->alive = false;
+	sk_link_put(io->link);
+	io->link = NULL;
+}
+
+static void end_link_open(struct sim_pair *io, struct sk_link *l, int error, const char *why)
+{
+	io->link_waiting = false;
+	io->link = l;
+	sim_op_done(io->node, io->pair->volume, io->pair, OP_LINK_OPEN, io->link_turn, error, why);
+}
+
+static void link_timeout(struct sim_event *ev)
+{
+	struct sim_pair *io = sim_io(ev->pair);
+
+	if (io->link_waiting && io->link_cookie == ev->value)
+		end_link_open(io, NULL, -ETIMEDOUT, "the peer did not connect in time");
+}
+
+static struct sim_pair *other_end(struct sim_pair *io)
+{
+	struct sim_node *other = sim_peer_node(io->node->sim, io->pair->peer);
+
+	if (!other->running || !other->volume || sim_is_cut(io->node->sim, io->node, other))
+		return NULL;
+	for (unsigned int i = 0; i < other->volume->pair_count; i++)
+		if (!memcmp(other->volume->pair[i]->peer->key, io->node->key, REPL_KEY_BYTES))
+			return sim_io(other->volume->pair[i]);
+	return NULL;
+}
+
+static void match_link(struct sim_event *ev)
+{
+	struct sim_pair *io = sim_io(ev->pair), *other = other_end(io);
+	struct sk_link *l;
+
+	if (!io->link_waiting || io->link_cookie != ev->value || !other || !other->link_waiting ||
+	    other->link_cookie != io->link_cookie)
+		return;
+	l = sk_link_new(io->link_cookie);
+	l->held = 2;
+	remember_link(io->node->sim, l);
+	end_link_open(io, l, 0, NULL);
+	end_link_open(other, l, 0, NULL);
+	sim_settle(other->node);
+}
+
+static void open_link(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_pair *io = sim_io(p);
+	struct sim_event *ev;
+
+	drop_proven(io);
+	if (io->link_waiting)
+		end_link_open(io, NULL, -ECANCELED, "given up");
+	io->link_waiting = true;
+	io->link_turn = op->turn;
+	io->link_cookie = op->link.cookie;
+	ev = sim_event(n, 2 * LATENCY_MS, match_link);
+	ev->pair = p;
+	ev->value = io->link_cookie;
+	ev = sim_event(n, LINK_OPEN_MS, link_timeout);
+	ev->pair = p;
+	ev->value = io->link_cookie;
+}
+
+static void learn_loss(struct sim_event *ev)
+{
+	struct sk_slot *slot = &ev->node->kernel.slot[ev->value];
+
+	if (slot->link && !slot->link->alive)
+		sk_link_lost(&ev->node->kernel, (unsigned int)ev->value);
+}
+
+void work_pump_links(struct sim *s)
+{
+	for (unsigned int i = 0; i < sizeof(s->links) / sizeof(s->links[0]); i++) {
+		struct sk_link *l = s->links[i];
+
+		if (!l)
+			continue;
+		if (l->held == 1) {
+			work_forget_link(s, l);
+			continue;
+		}
+		sk_pump(l);
+		for (int end = 0; end < 2 && !l->alive; end++) {
+			for (unsigned int n = 0; n < s->nodes; n++) {
+				if (l->end[end] != &s->node[n].kernel)
+					continue;
+				sim_event(&s->node[n], LATENCY_MS, learn_loss)->value = l->slot[end];
+			}
+		}
+	}
+}
+
+/* -------------------------------------------------------------- kernel -- */
+
+static void drained(struct sim_event *ev)
+{
+	struct sim_pair *io = sim_io(ev->pair);
+
+	if (!io->cut_waiting || io->cut_turn != ev->value)
+		return;
+	io->cut_waiting = false;
+	sim_op_done(ev->node, ev->pair->volume, ev->pair, OP_CUT, io->cut_turn, 0, NULL);
+}
+
+static void begin_cut(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_pair *io = sim_io(p);
+	const char *why = NULL;
+	int error = sk_op(&n->kernel, op, NULL, n->sim->now, &why);
+	struct sim_event *ev;
+
+	if (error) {
+		sim_op_done(n, p->volume, p, OP_CUT, op->turn, error, why);
+		return;
+	}
+	io->cut_slot = op->slot;
+	io->cut_waiting = true;
+	io->cut_turn = op->turn;
+	ev = sim_event(n, 1 + sim_random(n->sim, 5), drained);
+	ev->pair = p;
+	ev->value = op->turn;
+}
+
+static void commit(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_pair *io = sim_io(p);
+	struct op real = *op;
+	const char *why = "no cut is open";
+	int error = -EBADF;
+
+	if (io->cut_slot >= 0) {
+		real.slot = (uint8_t)io->cut_slot;
+		error = sk_op(&n->kernel, &real, NULL, n->sim->now, &why);
+	}
+	io->cut_slot = -1;
+	sim_op_done(n, p->volume, p, OP_COMMIT, op->turn, error, why);
+}
+
+static void kernel_op(struct sim_event *ev)
+{
+	struct sim_node *n = ev->node;
+	struct sim *s = n->sim;
+	struct sim_pair *io = ev->pair ? sim_io(ev->pair) : NULL;
+	const char *why = "a failure that the test made";
+	int error = -EIO;
+
+	if (ev->op.kind == OP_FREEZE && n->kernel.gate_join && n->kernel.write_pending) {
+		struct sim_event *again = sim_event(n, 1, kernel_op);
+
+		again->pair = ev->pair;
+		again->volume = ev->volume;
+		again->op = ev->op;
+		return;
+	}
+	if (sim_random(s, 1000) >= s->op_failures)
+		error = sk_op(&n->kernel, &ev->op, io ? io->link : NULL, s->now, &why);
+	if (!error && ev->op.kind == OP_FREEZE && n->kernel.write_pending) {
+		struct sim_event *again = sim_event(n, 1, kernel_op);
+
+		again->pair = ev->pair;
+		again->volume = ev->volume;
+		again->op = ev->op;
+		return;
+	}
+	if (ev->op.kind == OP_LINK_ADD && io)
+		drop_proven(io);
+	sim_op_done(n, ev->volume, ev->pair, ev->op.kind, ev->op.turn, error, why);
+	free(ev->op.extents);
+}
+
+void work_begin(struct sim_node *n, struct action *a)
+{
+	struct sim *s = n->sim;
+	struct sim_event *ev;
+
+	switch (a->op.kind) {
+	case OP_CUT:
+		begin_cut(n, a->pair, &a->op);
+		return;
+	case OP_COMMIT:
+		commit(n, a->pair, &a->op);
+		return;
+	case OP_LINK_OPEN:
+		open_link(n, a->pair, &a->op);
+		return;
+	case OP_MAP_SEND:
+		send_map(n, a->pair, &a->op);
+		return;
+	case OP_DELTA_SEND:
+		send_delta(n, a->pair, &a->op);
+		return;
+	case OP_DELTA_APPLY:
+		sim_io(a->pair)->applying = true;
+		sim_io(a->pair)->apply_ended = false;
+		sim_io(a->pair)->apply_bytes = 0;
+		sim_io(a->pair)->apply_turn = a->op.turn;
+		sim_io(a->pair)->apply_mask = a->op.mask;
+		return;
+	default:
+		break;
+	}
+	if (n->kernel_busy < s->now)
+		n->kernel_busy = s->now;
+	n->kernel_busy += 1 + sim_random(s, 5);
+	ev = sim_event(n, n->kernel_busy - s->now, kernel_op);
+	ev->pair = a->pair;
+	ev->volume = a->volume;
+	ev->op = a->op;
+	a->op.extents = NULL;
+}
+
+void work_drop(struct sim_node *n, struct sim_pair *io)
+{
+	end_delta(io, -ECANCELED, "given up");
+	end_apply(io, -ECANCELED, "given up");
+	drop_proven(io);
+	if (io->link_waiting)
+		end_link_open(io, NULL, -ECANCELED, "given up");
+	if (io->cut_slot >= 0)
+		sk_abort(&n->kernel, (unsigned int)io->cut_slot);
+	io->cut_slot = -1;
+	if (io->cut_waiting) {
+		io->cut_waiting = false;
+		sim_op_done(n, io->pair->volume, io->pair, OP_CUT, io->cut_turn, -ECANCELED, "given up");
+	}
+}
+
+/* The descriptors close: cuts end, connections that nobody adopted die. */
+void work_forget(struct sim_node *n, struct sim_pair *io)
+{
+	drop_proven(io);
+	if (io->cut_slot >= 0)
+		sk_abort(&n->kernel, (unsigned int)io->cut_slot);
+	free(io);
+}
+
+bool work_outlives_agent(const struct sim_event *ev)
+{
+	return ev->run == learn_loss;
+}
