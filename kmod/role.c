@@ -181,7 +181,7 @@ void role_lost_work(struct work_struct *work)
 		netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
 		return;
 	}
-	err = begin_generation(v, 0, 0, &answers, &why);
+	err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, &answers, &why);
 	spin_lock_irq(&v->io_lock);
 	if (err)
 		v->failing = true;

@@ -98,6 +98,13 @@ static void explain_absent(const struct view *v, struct view_volume *vol)
 		find(vol, VIEW_DOWN, words(next, "repl-ctl up %s", vol->name), "is not up on this node");
 }
 
+const char *explain_begun(uint32_t sb_flags)
+{
+	if (sb_flags & REPL_SB_BY_FORCE)
+		return "force";
+	return sb_flags & REPL_SB_BY_PEER_DEAD ? "peer-dead" : NULL;
+}
+
 static void explain_gates(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;

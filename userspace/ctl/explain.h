@@ -15,6 +15,12 @@ void explain_volume(const struct view *v, struct view_volume *vol);
 /** explain_gate - the reasons why writes wait, in words: "peer-lost, snapshot" */
 char *explain_gate(uint32_t gate, char *text, size_t size);
 
+/**
+ * explain_begun - what the current generation rests on, when it is no peer's consent
+ * Return: "peer-dead", "force", or NULL.
+ */
+const char *explain_begun(uint32_t sb_flags);
+
 /** explain_behind - how many bytes a peer lacks */
 uint64_t explain_behind(const struct view_peer *p);
 

@@ -21,7 +21,7 @@ static json_t *report_id(const struct repl_id *id)
 
 static json_t *report_text(const char *text)
 {
-	return *text ? json_string(text) : json_null();
+	return text && *text ? json_string(text) : json_null();
 }
 
 static json_t *report_progress(const struct view_progress *p)
@@ -135,7 +135,7 @@ static void add_kernel(json_t *object, const struct kernel_volume *k)
 	if (!k) {
 		static const char *const names[] = {
 			"uuid", "device", "size", "generation", "epoch", "consistent", "frozen",
-			"frozen_by", "frozen_ms", "backing", "openers", "clean", "unproven", "counters",
+			"frozen_by", "frozen_ms", "backing", "openers", "clean", "begun_by", "unproven", "counters",
 		};
 
 		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -156,6 +156,7 @@ static void add_kernel(json_t *object, const struct kernel_volume *k)
 	json_object_set_new(object, "backing", report_backing(k));
 	json_object_set_new(object, "openers", json_integer(k->openers));
 	json_object_set_new(object, "clean", json_boolean(!(k->sb_flags & REPL_SB_CRASHED)));
+	json_object_set_new(object, "begun_by", report_text(explain_begun(k->sb_flags)));
 	json_object_set_new(object, "unproven", json_boolean(k->sb_flags & REPL_SB_UNPROVEN));
 	json_object_set_new(object, "counters", report_counters(k));
 }

@@ -111,6 +111,8 @@ static void print_details(const struct kernel_volume *k)
 	printf("  %s on %s", units_format_bytes(k->size, size), k->backing);
 	if (!id_is_zero(&k->generation))
 		printf(", generation %.8s", id_format(&k->generation, id));
+	if (explain_begun(k->sb_flags))
+		printf(" (begun with --%s)", explain_begun(k->sb_flags));
 	if (k->openers)
 		printf(", open %u time%s", k->openers, k->openers == 1 ? "" : "s");
 	if (k->gate)
