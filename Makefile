@@ -12,6 +12,7 @@ SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 # Tests in VMs at the same time; each VM has two virtual CPUs.
 JOBS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n / 2 : n > 1 ? 2 : 1)))
 
@@ -108,6 +109,7 @@ check-vm-%: module-% tools vm-programs
 programs = $(wildcard $(BUILD)/bin/*) $(wildcard scripts/repl-*)
 units := $(wildcard scripts/systemd/*)
 rules := $(wildcard scripts/udev/*.rules)
+sysusers := $(wildcard scripts/sysusers/*.conf)
 manuals := $(wildcard docs/man/*.[1-9])
 manual_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 
@@ -118,6 +120,7 @@ install: tools module-$(KVER) ## programs, module for KVER, units, udev rule, ma
 	$(foreach f,$(units),install -d $(DESTDIR)$(UNITDIR) && \
 		sed 's,@SBINDIR@,$(SBINDIR),g' $f >$(DESTDIR)$(UNITDIR)/$(notdir $f) &&) true
 	$(foreach f,$(rules),install -D -m 644 $f $(DESTDIR)$(UDEVDIR)/$(notdir $f) &&) true
+	$(foreach f,$(sysusers),install -D -m 644 $f $(DESTDIR)$(SYSUSERSDIR)/$(notdir $f) &&) true
 	$(foreach f,$(manuals),install -D -m 644 $f $(DESTDIR)$(call manual_path,$f) &&) true
 	$(MAKE) -C $(call kernel_build,$(KVER)) M=$(abspath $(BUILD))/$(KVER) \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(abspath $(DESTDIR))) CONFIG_MODULE_SIG_ALL= modules_install
@@ -128,6 +131,7 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(notdir $(programs)))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units)))
 	rm -f $(addprefix $(DESTDIR)$(UDEVDIR)/,$(notdir $(rules)))
+	rm -f $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(sysusers)))
 	rm -f $(foreach f,$(manuals),$(DESTDIR)$(call manual_path,$f))
 	rm -f $(wildcard $(addprefix $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER))/*/repl,.ko .ko.xz .ko.zst .ko.gz))
 	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))

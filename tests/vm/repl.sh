@@ -19,8 +19,7 @@ repl_node() { # NAME DEVICE : the nth gets 10.0.0.n and minor n - 1
 	NODE_IP[$name]=10.0.0.$n NODE_DEV[$name]=$2 NODE_MINOR[$name]=$((n - 1))
 	if [ ! -e "/run/netns/$name" ]; then node_add "$name" "${NODE_IP[$name]}"; fi
 	mkdir -p "$dir/volumes"
-	repl-ctl genkey >"$dir/key"
-	chmod 600 "$dir/key"
+	repl-ctl genkey "$dir/key"
 	repl-ctl pubkey <"$dir/key" >"$dir/pub"
 }
 

@@ -72,9 +72,12 @@ static void forget(struct agent *a, struct pair *p)
 	apply_orphan(io);
 	drop_work(io);
 	dial_cancel(io->dial);
-	for (struct conn *c = a->conns; c; c = c->next)
-		if (c->pair == p)
-			c->pair = NULL;
+	for (struct conn *c = a->conns; c; c = c->next) {
+		if (c->pair != p)
+			continue;
+		c->pair = NULL;
+		conn_kill(c, "the volume was taken down");
+	}
 	free(io);
 	p->io = NULL;
 }

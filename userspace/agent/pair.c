@@ -203,7 +203,8 @@ const char *pair_absent(const struct pair *but)
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		const struct pair *p = v->pair[i];
 
-		if (p != but && pair_was_live(p) && !(p->session && p->have_theirs))
+		if (p != but && pair_was_live(p) &&
+		    (!p->session || !p->have_theirs || (p->theirs.flags & REPL_MV_PRIMARY)))
 			return p->peer->name;
 	}
 	return NULL;

@@ -45,7 +45,7 @@ const struct pair *pair_other_leader(const struct pair *p);
 /** pair_was_live - equal to this copy in the current generation, when it was last seen */
 bool pair_was_live(const struct pair *p);
 
-/** pair_absent - another peer of which that is so, and who is not connected: it may have gone on */
+/** pair_absent - another peer of which that is so, and who is away or primary: it may have gone on */
 const char *pair_absent(const struct pair *but);
 
 /** pair_stronger - a leader for whom links with others are given up: primary, or newer */

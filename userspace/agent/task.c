@@ -47,6 +47,8 @@ static struct volume *task_volume(struct core *c, const struct core_request *r)
 
 static bool is_so(const struct volume *v, enum wait_kind what)
 {
+	unsigned int live = 0;
+
 	if (!v->known)
 		return false;
 	if (what == WAIT_PRIMARY)
@@ -58,10 +60,11 @@ static bool is_so(const struct volume *v, enum wait_kind what)
 
 		if (what == WAIT_CONNECTED && !(p->session && p->have_theirs))
 			return false;
-		if (what == WAIT_IN_SYNC && strcmp(pair_state_word(p), "live"))
-			return false;
+		live += !strcmp(pair_state_word(p), "live");
 	}
-	return true;
+	/* Of more than two copies the secondaries go with one node, not with each other. */
+	return what == WAIT_CONNECTED || live == v->pair_count ||
+	       (live && v->k.role == REPL_ROLE_SECONDARY);
 }
 
 static void drop_waiter(struct core *c, struct waiter *w)

@@ -31,7 +31,7 @@ expect() { # pass|fail DESCRIPTION GUEST-TEST "RUN-OPTIONS" REGEX...
 	read -r -a options <<<"$4"
 	shift 4
 	out=$("$VM_TOP/tests/vm/run" --kernel "$meta_kernel" --file "$meta_module:/repl/repl_meta.ko" "${options[@]}" \
-		"$VM_TOP/tests/vm/meta/guest/$guest" 2>/dev/null) || rc=$?
+		"$VM_TOP/tests/vm/meta/guest/$guest" 2>"$meta_dir/errors.$$") || rc=$?
 	got=pass
 	[ "$rc" -eq 0 ] || got=fail
 	[ "$got" = "$want" ] || bad+=("expected run to $want, its exit code is $rc")
@@ -42,6 +42,9 @@ expect() { # pass|fail DESCRIPTION GUEST-TEST "RUN-OPTIONS" REGEX...
 		pass "$what"
 	else
 		fail "$what" "${bad[@]}"
-		printf '%s\n' "$out" | sed 's/^/#   | /'
+		{
+			printf '%s\n' "$out"
+			cat "$meta_dir/errors.$$"
+		} | sed 's/^/#   | /'
 	fi
 }

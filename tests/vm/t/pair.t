@@ -1,57 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=500 disks=64M,64M with=fio
+# vm: mem=768 timeout=400 disks=64M,64M with=fio
 #
-# The whole path with two nodes: first copy, live mirroring, a break and what it costs, roles that change hands.
-# REPL_VOLUME_LINE=encryption=none runs it on plain links.
+# Two nodes from the first copy to the last role change, over TLS: see tests/vm/pair.sh.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/repl.sh
 . "$(dirname "$0")/../repl.sh"
-
-repl_node a /dev/vda
-repl_node b /dev/vdb
-repl_config "${REPL_VOLUME_LINE:-encryption = tls}"
-repl_mkfs
-pattern_put /dev/vda first $((16 << 20))
-ok "first copy and join" repl_start a
-ok "equal after the first copy" copies_equal a b
-is "$(ctl a role spool)" primary "role of a, in one word"
-is "$(ctl b role spool)" secondary "role of b"
-is "$(pattern_sha first $((16 << 20)))" "$(data_sha /dev/vdb $((16 << 20)))" "what a had before is on b"
-
-load() { # SECONDS
-	fio --name=load --filename="$(node_disk "$1")" --direct=1 --ioengine=libaio --iodepth=64 --rw=randwrite \
-		--bsrange=4k-128k --size=40m --runtime="$2" --time_based --norandommap --fdatasync=40 \
-		--allow_file_create=0 --verify=crc32c --verify_backlog=500 "${@:3}"
-}
-ok "random writes with overlaps at depth 64 verify" load a 5
-ok "zeroes" run_quiet blkdiscard -z -o 2M -l 8M /dev/repl0
-ok "discards" run_quiet blkdiscard -o 20M -l 5M /dev/repl0
-ok "equal after that" copies_equal a b
-
-ok "flushed" run_quiet dd if=/dev/zero of=/dev/repl0 bs=4k count=1 conv=notrunc,fsync
-link_cut b
-run_quiet pattern_put /dev/repl0 while-apart $((400 << 10)) $((30 << 20)) &
-writer=$!
-wait_for 60 "a notices the loss" eval '[ "$(peer_state a b)" != live ]'
-wait "$writer"
-dirty=$(status_of a '.peers[0].dirty_bytes')
-ok "exactly what was written after the flush is dirty ($dirty bytes)" [ "$dirty" -ge $((400 << 10)) -a "$dirty" -le $((2 << 20)) ]
-link_heal b
-ok "caught up after the break" wait_live a b 120
-ok "equal after the break" copies_equal a b
-before=$(status_of a .generation)
-isnt "$before" "" "a generation is shown"
-
-not_ok "no second primary" ctl b primary spool
-ok "a gives the role back" ctl a secondary spool
-ok "b takes it with a's consent" ctl b primary spool
-is "$(ctl b role spool)" primary "b is primary"
-ok "b's writes" load b 3
-ok "equal in the other direction" copies_equal a b
-ok "and back" eval 'ctl b secondary spool && ctl a primary spool'
-ok "status for people" ctl a status
-ctl a status | sed 's/^/# /'
-ok "everything down" repl_stop
-done_testing
+# shellcheck disable=SC2034
+PAIR_ENCRYPTION=tls
+# shellcheck source=tests/vm/pair.sh
+. "$(dirname "$0")/../pair.sh"
