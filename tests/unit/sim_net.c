@@ -126,7 +126,7 @@ static void dialled(struct sim_event *ev)
 		return;
 	}
 	c = calloc(1, sizeof(*c));
-	c->id = (uint32_t)++s->serial;
+	c->id = (uint32_t)(s->serial += 1);
 	c->node[0] = n;
 	c->node[1] = other;
 	for (int end = 0; end < 2; end++) {

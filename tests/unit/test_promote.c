@@ -139,7 +139,9 @@ static void consents(bool expected, const char *words, const char *name)
 
 static void consent(void)
 {
-	promote_consent(&c, (char[REPL_TEXT_MAX]){ 0 });
+	char text[REPL_TEXT_MAX] = "";
+
+	promote_consent(&c, text);
 	c = (struct promote_consent){
 		.node = "mail1", .live = true, .consistent = true, .same_generation = true,
 	};

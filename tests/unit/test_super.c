@@ -126,7 +126,7 @@ static void test_header(void)
 	refuses(sb.magic[0] = 'x', ENODATA, "no superblock");
 	refuses(sb.version = htole32(2), EPROTONOSUPPORT, "version 2");
 	refuses(sb.features = htole64(1), EPROTONOSUPPORT, "features 0x1");
-	refuses(sb.flags |= htole32(1 << 8), EINVAL, "unknown flags 0x100");
+	refuses(sb.flags |= htole32(1 << 10), EINVAL, "unknown flags 0x400");
 	refuses(sb.sequence = 0, EINVAL, "sequence number");
 	refuses(sb.slots = 0, EINVAL, "slots");
 	refuses(sb.slots = 17, EINVAL, "region log does not follow");

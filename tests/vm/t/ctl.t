@@ -126,7 +126,7 @@ is "$(jq -rs 'map(select(.event == "link-down" and .peer == "b" and .volume == "
 	true "monitor as JSON"
 for disk in vda vdb; do
 	ok "fsck.repl /dev/$disk" fsck.repl "/dev/$disk"
-	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.flags')" '["consistent","clean","identity"]' \
+	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.flags')" '["consistent","clean","identity","stopped"]' \
 		"/dev/$disk: consistent and clean"
 	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.slots[] | [.kind, .dirty_blocks]')" '["peer",0]' \
 		"/dev/$disk: nothing is missing"
