@@ -231,7 +231,7 @@ static void flush(struct conn *c)
 {
 	struct io_uring_sqe *sqe;
 
-	if (c->sending || c->stage < CONN_OPEN || c->stage == CONN_DEAD)
+	if (c->sending || c->consuming || c->stage < CONN_OPEN || c->stage == CONN_DEAD)
 		return;
 	if (!c->tx_first) {
 		if (c->stage == CONN_CLOSING)
@@ -246,8 +246,13 @@ static void flush(struct conn *c)
 	c->pending++;
 }
 
+/*
+ * What was sent leaves the queue.  Who hears of it may queue more: that must not be
+ * sent before the rest of what was sent is gone from the queue, or it goes out twice.
+ */
 static void consume(struct conn *c, size_t sent)
 {
+	c->consuming = true;
 	while (sent && c->tx_first) {
 		struct conn_tx *tx = c->tx_first;
 
@@ -259,12 +264,13 @@ static void consume(struct conn *c, size_t sent)
 			sent -= n;
 		}
 		if (tx->iov[0].iov_len || tx->iov[1].iov_len)
-			return;
+			break;
 		c->tx_first = tx->next;
 		if (!c->tx_first)
 			c->tx_last = &c->tx_first;
 		tx->done(tx);
 	}
+	c->consuming = false;
 }
 
 static void sent(struct loop_op *op, int res)

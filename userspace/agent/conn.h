@@ -85,6 +85,7 @@ struct conn {
 	/* conn.c */
 	struct loop_op recv_op, send_op;
 	bool receiving, sending;
+	bool consuming;			/* what was sent is leaving the queue */
 	bool paused;			/* by the core */
 	bool stalled;			/* by the delta that is applied */
 	bool parsing;
