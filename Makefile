@@ -13,6 +13,9 @@ MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+# A test that is about no kernel is run on one of them only; ONCE= runs all on each.
+ONCE ?= 1
+export REPL_VM_ONCE := $(ONCE)
 # Tests in VMs at the same time; each VM has two virtual CPUs.
 JOBS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n / 2 : n > 1 ? 2 : 1)))
 
@@ -21,10 +24,11 @@ export REPL_CACHE := $(cache)
 export REPL_BUILD := $(abspath $(BUILD))
 
 # Installed before the included files ask pkg-config: a machine that has nothing but make gets through in one go.
-deps_goals := $(filter check check-quick check-vm% demo bench,$(MAKECMDGOALS))
+deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life demo bench,$(MAKECMDGOALS))
+deps_groups := $(patsubst check-%,%,$(patsubst check-vm%,check,$(patsubst check-quick,style,$(deps_goals))))
 ifneq ($(deps_goals),)
 ifndef DEPS_DONE
-$(info $(shell scripts/deps $(sort $(patsubst check-vm%,check,$(patsubst check-quick,style,$(deps_goals)))) >&2))
+$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(deps_groups)))))) >&2))
 $(if $(filter 0,$(.SHELLSTATUS)),,$(error scripts/deps failed))
 export DEPS_DONE := 1
 endif
@@ -39,7 +43,8 @@ all: module tools ## the module for both kernels, and the programs
 
 module_sources := $(wildcard Kbuild kmod/*.[chS] kmod/*/*.[chS])
 kernel_version = $(if $(wildcard $(cache)/kernels/$(1)/version),$(shell cat $(cache)/kernels/$(1)/version),$(1))
-kernel_build = /lib/modules/$(call kernel_version,$(1))/build
+# A kernel that was built here brings its own; Debian's is where its headers package puts it.
+kernel_build = $(or $(wildcard $(cache)/kernels/$(1)/build),/lib/modules/$(call kernel_version,$(1))/build)
 
 .PHONY: module
 module: $(addprefix module-,$(KERNELS)) ## the module for both kernels, in build/KERNEL/repl.ko
@@ -60,10 +65,12 @@ links-%:
 
 # --- programs and tests: each directory's own file ----------------------------------------------------------------
 
-.PHONY: tools userspace mkfs unit demo bench
+.PHONY: tools userspace mkfs unit fuzz demo bench
 tools: userspace mkfs ## the programs, in build/bin/
 
 unit: ## unit tests of everything that runs in userspace
+
+fuzz: ## random input for what reads foreign bytes (FUZZ_SECONDS=600: for long)
 
 demo: ## two nodes, a failover and nothing lost, shown in a VM
 
@@ -72,16 +79,20 @@ bench: ## the deterministic benchmark
 -include userspace/userspace.mk
 -include mkfs/mkfs.mk
 -include tests/unit/unit.mk
+-include tests/fuzz/fuzz.mk
 -include tests/vm/prog/prog.mk
 -include tests/bench/bench.mk
 -include tests/demo/demo.mk
 
 # --- checks -------------------------------------------------------------------------------------------------------
 
+# Of each recorded run, as long as nobody asks for others.
+few_points = POINTS=$(or $(POINTS),300) BOOTED=$(or $(BOOTED),4)
+
 .PHONY: check
-check: all ## everything: static checks, unit tests, VM tests on both kernels
-	+@failed=; for part in check-quick unit check-vm; do \
-		$(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+check: all ## everything: static checks, unit tests, short fuzzing, VM tests on both kernels, some crash points
+	+@failed=; for part in check-quick unit fuzz check-vm check-crash; do \
+		$(MAKE) --no-print-directory $$part $(few_points) || failed="$$failed $$part"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }; echo "check: all passed"
 
@@ -101,8 +112,43 @@ HOST_TESTS ?= $(wildcard tests/vm/meta/*.t tests/vm/multi/*.t)
 
 check-vm-%: module-% tools vm-programs
 	@echo "VM tests on kernel $*"
-	@$(if $(TESTS),prove -j$(JOBS) -e 'tests/vm/run --kernel $*' $(TESTS))
-	@$(if $(HOST_TESTS),REPL_VM_KERNEL=$* prove -j$(JOBS) -e bash $(HOST_TESTS))
+	@$(if $(TESTS),prove --timer -j$(JOBS) -e 'tests/vm/run --kernel $*' $(TESTS))
+	@$(if $(HOST_TESTS),REPL_VM_KERNEL=$* prove --timer -j$(JOBS) -e bash $(HOST_TESTS))
+
+# A kernel that finds mistakes is several times slower, and its VMs need twice the memory; tests/vm/run knows the latter.
+special_kernel = +@tests/vm/kernel/build $(1) && \
+	REPL_VM_TIMEOUT_SCALE=$${REPL_VM_TIMEOUT_SCALE:-4} $(MAKE) --no-print-directory check-vm-6.1-$(1) ONCE= TESTS="$(2)" \
+		HOST_TESTS="$(3)"
+
+.PHONY: check-debug
+check-debug: ## VM tests on a kernel with KASAN, lockdep, kmemleak (built once, half an hour)
+	$(call special_kernel,debug,$(TESTS),$(HOST_TESTS))
+
+.PHONY: check-kcsan
+check-kcsan: ## a stress test on a kernel that finds data races (built once, half an hour)
+	$(call special_kernel,kcsan,$(if $(filter command,$(origin TESTS)),$(TESTS),tests/vm/t/stress.t),)
+
+.PHONY: check-cuts
+check-cuts: module-6.1 tools vm-programs ## connections that are reset after every so many bytes (an hour)
+	@tests/vm/run --kernel 6.1 --timeout 10800 --env GRID=fine tests/vm/t/cut-bytes.t
+
+LIVES ?= 10
+LIFE_SEED ?= $(shell date +%s)
+LIFE_KERNEL ?= 6.1
+one_life = tests/vm/run --kernel $(LIFE_KERNEL) --env SEED=$$seed --env SEEDS=1 --env EVENTS=25 tests/vm/t/life.t
+
+.PHONY: check-life
+check-life: module-$(LIFE_KERNEL) tools vm-programs ## random life of three nodes, for hours (LIVES=n LIFE_SEED=s LIFE_KERNEL=k)
+	@failed=0; for seed in $$(seq $(LIFE_SEED) $$(($(LIFE_SEED) + $(LIVES) - 1))); do \
+		if $(one_life) >$(BUILD)/life.$$seed.log 2>&1; then result=passed; else result=FAILED; failed=1; fi; \
+		echo "$$(git describe --always --dirty) kernel $(LIFE_KERNEL) seed $$seed $$result" | tee -a $(BUILD)/life.results; \
+	done; exit $$failed
+
+CRASH ?= $(wildcard tests/crash/conf/*)
+
+.PHONY: check-crash
+check-crash: all vm-programs ## crash points (POINTS=1000 BOOTED=8 SEED=random, for each of tests/crash/conf)
+	@REPL_BUILD=$(abspath $(BUILD)) prove -j$(JOBS) -e tests/crash/run $(CRASH)
 
 # --- installation -------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@
 #include <linux/blkdev.h>
 #include <linux/mempool.h>
 #include "apply.h"
+#include "detach.h"
 #include "netlink.h"
 #include "role.h"
+#include "share.h"
 
 static struct bio_set apply_bios;
 
@@ -20,6 +22,8 @@ static blk_opf_t apply_opf(const struct frame *frame)
 {
 	blk_opf_t opf = REQ_OP_WRITE;
 
+	if (frame->type == REPL_FRAME_READ)
+		return REQ_OP_READ | REQ_SYNC;
 	if (frame->type == REPL_FRAME_FLUSH)
 		return opf | REQ_PREFLUSH;
 	if (frame->flags & REPL_FF_FUA)
@@ -29,6 +33,13 @@ static blk_opf_t apply_opf(const struct frame *frame)
 	if (frame->flags & REPL_FF_SYNC)
 		opf |= REQ_SYNC | REQ_IDLE;
 	return opf;
+}
+
+/* Bytes of pages that it needs here. */
+static u32 apply_bytes(const struct frame *frame)
+{
+	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_READ ?
+	       frame->length : 0;
 }
 
 /* Counts an apply in, as soon as there is room; false when the link is dead. */
@@ -63,7 +74,7 @@ static bool apply_enter(struct link *link, u32 payload)
  */
 struct apply *apply_alloc(struct link *link, const struct frame *frame)
 {
-	u32 payload = frame->type == REPL_FRAME_WRITE ? frame->length : 0;
+	u32 payload = apply_bytes(frame);
 	struct apply *apply;
 	struct bio *bio;
 
@@ -74,6 +85,8 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 	apply = container_of(bio, struct apply, bio);
 	apply->link = link;
 	apply->frame = *frame;
+	apply->shared = false;
+	apply->logged = false;
 	bio->bi_iter.bi_sector = frame->offset >> SECTOR_SHIFT;
 	for (; payload; payload -= min_t(u32, payload, PAGE_SIZE))
 		__bio_add_page(bio, mempool_alloc(&link->pages, GFP_NOIO),
@@ -90,7 +103,7 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 void apply_free(struct apply *apply)
 {
 	struct link *link = apply->link;
-	u32 payload = apply->frame.type == REPL_FRAME_WRITE ? apply->frame.length : 0;
+	u32 payload = apply_bytes(&apply->frame);
 	struct bvec_iter_all iter;
 	unsigned long flags;
 	struct bio_vec *bv;
@@ -120,6 +133,7 @@ void apply_answer(struct apply *apply, u8 status)
 	bool in_vain;
 
 	apply->status = status;
+	share_leave(apply);
 	spin_lock_irqsave(&link->lock, flags);
 	in_vain = link->stopped;
 	if (!in_vain) {
@@ -138,6 +152,8 @@ static u8 apply_status(struct apply *apply, blk_status_t status)
 	if (likely(status == BLK_STS_OK))
 		return REPL_STATUS_OK;
 	volume_count(v, REPL_C_ERRORS, 1);
+	if (apply->frame.type != REPL_FRAME_READ)
+		detach_doubt(v);
 	return status == BLK_STS_NOSPC ? REPL_STATUS_NOSPACE : REPL_STATUS_IO;
 }
 
@@ -164,19 +180,30 @@ static void apply_zero(struct work_struct *work)
  * apply_submit() - do what arrived
  * @apply: complete, its payload received
  *
- * Context: the receiver.
+ * Context: the receiver; share_resume().
  */
 void apply_submit(struct apply *apply)
 {
 	struct volume *v = apply->link->volume;
 
-	switch (apply->frame.type) {
-	case REPL_FRAME_GENERATION:
+	if (apply->frame.type == REPL_FRAME_GENERATION) {
 		role_adopt_generation(apply);
+		return;
+	}
+	/* It was primary without a disk, and the one who took over has not noticed yet. */
+	if (READ_ONCE(v->diskless)) {
+		apply_answer(apply, REPL_STATUS_IO);
+		return;
+	}
+	if (apply->shared && !share_enter(apply))
+		return;
+	switch (apply->frame.type) {
+	case REPL_FRAME_SETTLED:
+		share_settle(apply);
 		return;
 	case REPL_FRAME_ZEROES:
 		INIT_WORK(&apply->work, apply_zero);
-		queue_work(repl_zero_wq, &apply->work);
+		queue_work(v->zeroing, &apply->work);
 		return;
 	case REPL_FRAME_WRITE:
 		volume_count(v, REPL_C_APPLIED_WRITES, 1);

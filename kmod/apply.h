@@ -11,16 +11,26 @@
 #include "link.h"
 
 struct apply {
-	struct list_head entry;		/* link->answers */
+	struct list_head entry;		/* link->answers, or volume->log.applies */
 	struct link *link;
 	struct frame frame;
 	u8 status;			/* enum repl_frame_status */
+	bool shared;			/* third copies may lack it: its regions are to be logged */
+	bool logged;			/* log_enter() has said ->period */
+	u8 period;
 	union {
 		struct work_struct work;		/* ZEROES */
 		struct repl_frame_generation generation;
+		struct repl_frame_settled settled;
 	};
 	struct bio bio;			/* last: bios follow */
 };
+
+/* An answer that carries what was read. */
+static inline bool apply_has_data(const struct apply *apply)
+{
+	return apply->frame.type == REPL_FRAME_READ && apply->status == REPL_STATUS_OK;
+}
 
 struct apply *apply_alloc(struct link *link, const struct frame *frame);
 void apply_submit(struct apply *apply);

@@ -20,7 +20,9 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "cut.h"
+#include "detach.h"
 #include "gate.h"
+#include "slot.h"
 
 struct cut {
 	struct volume *volume;
@@ -43,6 +45,17 @@ u64 cut_blocks(const struct cut *cut)
 	return cut->map.set;
 }
 
+/**
+ * cut_join_page() - add what an open cut holds to an image of a map's page
+ * @cut: under volume->io_lock; its map does not change while it is open
+ * @index: which page
+ * @bytes: the image
+ */
+void cut_join_page(const struct cut *cut, unsigned long index, void *bytes)
+{
+	map_join_page(&cut->map, index, bytes);
+}
+
 static void cut_drained(struct drain *drain)
 {
 	struct cut *cut = container_of(drain, struct cut, drain);
@@ -63,7 +76,9 @@ static bool cut_end(struct cut *cut, bool commit)
 		cut->ended = true;
 		drain_cancel(v, &cut->drain);
 		/* A slot that was freed meanwhile has no map, and no consumer. */
-		if (!commit && cut->slot->map.page)
+		if (commit)
+			slot_touch_map(v, cut->slot, &cut->map);
+		else if (cut->slot->map.page)
 			map_merge(&cut->slot->map, &cut->map);
 		cut->slot->cut = NULL;
 	}
@@ -113,6 +128,9 @@ static long cut_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -ENOTTY;
 	if (cmd == REPL_CUT_IOC_COMMIT && !READ_ONCE(cut->drained))
 		return -EBUSY;
+	/* What was read of a disk that is gone may be old. */
+	if (cmd == REPL_CUT_IOC_COMMIT && READ_ONCE(cut->volume->diskless))
+		return -EIO;
 	mutex_lock(&cut->reading);
 	first = cut_end(cut, cmd == REPL_CUT_IOC_COMMIT);
 	mutex_unlock(&cut->reading);
@@ -151,15 +169,21 @@ static int cut_begin(struct volume *v, struct cut *cut, struct why *why)
 	int err = 0;
 
 	spin_lock_irq(&v->io_lock);
-	if (!slot->kind)
+	if (v->diskless)
+		err = detach_refuse(v, why);
+	else if (!slot->kind)
 		err = why_set(why, -ENOENT, "%s: slot %u is free", v->name, slot->index);
 	else if (slot->cut)
 		err = why_set(why, -EBUSY, "%s: slot %u has an open cut already", v->name,
 			      slot->index);
+	else if ((v->gate & REPL_GATE_RESIZE) || cut->map.bits != slot->map.bits)
+		err = why_set(why, -EAGAIN, "%s is growing: try again", v->name);
 	else if (slot->link || slot->closing)
 		err = why_set(why, -EBUSY, "%s: slot %u has a link, or its last one is not done",
 			      v->name, slot->index);
 	if (!err) {
+		/* What is settling is dirty, too, and would never be read. */
+		map_merge(&slot->map, &slot->settling);
 		map_swap(&slot->map, &cut->map);
 		slot->cut = cut;
 		v->cuts++;

@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include "disk.h"
 #include "gate.h"
+#include "read.h"
 #include "request.h"
 
 static int disk_major;
@@ -34,8 +35,17 @@ static void disk_submit_bio(struct bio *bio)
 		bio_io_error(bio);
 		return;
 	}
+	/* A disk that was replaced may have been able to. */
+	if (unlikely(bio->bi_opf & REQ_NOWAIT) && !bdev_nowait(v->data.bdev)) {
+		bio_wouldblock_error(bio);
+		return;
+	}
 	volume_count(v, REPL_C_READS, 1);
 	volume_count(v, REPL_C_READ_BYTES, bio->bi_iter.bi_size);
+	if (read_has_peer(v)) {
+		read_submit(v, bio);
+		return;
+	}
 	bio_set_dev(bio, v->data.bdev);
 	submit_bio_noacct(bio);
 }
@@ -148,6 +158,15 @@ void disk_destroy(struct volume *v)
 	v->disk = NULL;
 	mutex_unlock(&v->super_lock);
 	put_disk(disk);
+}
+
+/**
+ * disk_is_ours() - is this the disk of a volume?
+ * @devt: any block device
+ */
+bool disk_is_ours(dev_t devt)
+{
+	return MAJOR(devt) == disk_major;
 }
 
 int disk_init(void)

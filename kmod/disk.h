@@ -7,6 +7,8 @@
 
 int disk_create(struct volume *v, struct why *why);
 void disk_destroy(struct volume *v);
+bool disk_is_ours(dev_t devt);
+
 int disk_init(void);
 void disk_exit(void);
 

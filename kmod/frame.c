@@ -64,9 +64,19 @@ static const char *check_type(const struct frame *f, const struct frame_limits *
 	case REPL_FRAME_ZEROES:
 		why = check_range(f, limits, REPL_MAX_ZEROES);
 		return why ?: check_flags(f, REPL_FF_FUA | REPL_FF_UNMAP);
+	case REPL_FRAME_READ:
+		why = check_range(f, limits, REPL_MAX_IO);
+		return why ?: check_flags(f, 0);
+	case REPL_FRAME_DATA:
+		why = check_range(f, limits, REPL_MAX_IO);
+		return why ?: check_flags(f, REPL_FF_CRC);
 	case REPL_FRAME_GENERATION:
 		if (f->length != sizeof(struct repl_frame_generation) || f->offset)
 			return "a generation of the wrong length";
+		return check_flags(f, REPL_FF_CRC);
+	case REPL_FRAME_SETTLED:
+		if (f->length != sizeof(struct repl_frame_settled) || f->offset)
+			return "a settlement of the wrong length";
 		return check_flags(f, REPL_FF_CRC);
 	case REPL_FRAME_FLUSH:
 	case REPL_FRAME_BEAT:

@@ -35,7 +35,8 @@ const char *frame_unpack(struct frame *frame, const struct repl_frame *wire,
 /* Bytes that follow the header. */
 static inline u32 frame_payload(const struct frame *frame)
 {
-	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_GENERATION ?
+	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_GENERATION ||
+	       frame->type == REPL_FRAME_SETTLED || frame->type == REPL_FRAME_DATA ?
 	       frame->length : 0;
 }
 

@@ -22,8 +22,12 @@ static const char *gate_name(u32 reason)
 		return "administrator";
 	case REPL_GATE_SNAPSHOT:
 		return "snapshot";
+	case REPL_GATE_DISK:
+		return "disk";
+	case REPL_GATE_REPLACE:
+		return "replace";
 	default:
-		return "role";
+		return "resize";
 	}
 }
 
@@ -93,7 +97,8 @@ void gate_open(struct volume *v, u32 reason)
 {
 	lockdep_assert_held(&v->io_lock);
 	v->gate &= ~reason;
-	if (!v->gate)
+	/* Once stopped the volume may be freed any time, and nothing is parked any more. */
+	if (!v->gate && !v->gate_stopped)
 		queue_work(repl_wq, &v->resume);
 }
 

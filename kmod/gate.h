@@ -9,6 +9,9 @@
 
 #include "volume.h"
 
+/* Shut until a new generation is durable on every live peer. */
+#define GATE_GENERATION (REPL_GATE_PEER_LOST | REPL_GATE_DISK)
+
 void gate_init(struct volume *v);
 void gate_shut(struct volume *v, u32 reason);
 void gate_open(struct volume *v, u32 reason);

@@ -10,9 +10,11 @@
 #include "apply.h"
 #include "gate.h"
 #include "link.h"
+#include "log.h"
 #include "netlink.h"
 #include "request.h"
 #include "role.h"
+#include "share.h"
 #include "slot.h"
 
 /* ------------------------------------------------------------ adoption -- */
@@ -134,6 +136,7 @@ static void link_mark_doubts(struct link *link)
 
 	lockdep_assert_held(&link->volume->io_lock);
 	list_splice_init(&link->queue, &link->sent);
+	list_splice_init(&link->zeroes, &link->sent);
 	list_for_each_entry(leg, &link->sent, entry)
 		if (leg->type == REPL_FRAME_WRITE || leg->type == REPL_FRAME_ZEROES)
 			slot_mark(link->volume, link->slot, leg->offset, leg->length);
@@ -196,8 +199,11 @@ static void link_teardown(struct work_struct *work)
 	link_mark_doubts(link);
 	list_splice_init(&link->sent, &legs);
 	spin_unlock_irq(&v->io_lock);
-	list_for_each_entry_safe(leg, next, &legs, entry)
+	list_for_each_entry_safe(leg, next, &legs, entry) {
+		/* A read may go on to another link. */
+		list_del(&leg->entry);
 		leg->done(leg, LEG_LOST);
+	}
 
 	sk_clear_memalloc(link->sock->sk);
 	sockfd_put(link->sock);
@@ -234,9 +240,13 @@ void link_kill_locked(struct link *link, const char *reason)
 	slot->link = NULL;
 	slot->closing = link;
 	v->live--;
+	if (link->settles)
+		share_end(v);
 	if (v->primary) {
 		v->losses++;
 		v->lost_slots |= 1u << slot->index;
+		/* That was the last copy within reach. */
+		v->failing |= v->diskless && !v->live;
 		gate_shut(v, REPL_GATE_PEER_LOST);
 	}
 	wake_up_all(&link->wait);
@@ -335,11 +345,15 @@ static void link_tick(struct work_struct *work)
 {
 	struct link *link = container_of(to_delayed_work(work), struct link, tick);
 	unsigned long timeout = msecs_to_jiffies(link->timeout_ms);
+	unsigned long beat = min(timeout / 4, msecs_to_jiffies(LINK_BEAT_MS));
 
 	if (READ_ONCE(link->dead))
 		return;
-	/* A receiver that waits for the backing device here proves nothing about the peer. */
-	if (READ_ONCE(link->listening) &&
+	/*
+	 * A receiver that waits for the backing device here proves nothing about the peer.
+	 * Pairs with receive_iter(): ->heard_at is at least as new as ->listening.
+	 */
+	if (smp_load_acquire(&link->listening) &&
 	    time_after(jiffies, READ_ONCE(link->heard_at) + timeout)) {
 		link_kill(link, "no byte from the peer for %u ms", link->timeout_ms);
 		return;
@@ -349,12 +363,12 @@ static void link_tick(struct work_struct *work)
 			  link->stuck_ms);
 		return;
 	}
-	if (time_after(jiffies, READ_ONCE(link->spoke_at) + timeout / 4)) {
+	if (time_after(jiffies, READ_ONCE(link->spoke_at) + beat)) {
 		WRITE_ONCE(link->beat, true);
 		wake_up(&link->wait);
 	}
 	tick_flush(link);
-	queue_delayed_work(repl_wq, &link->tick, max(timeout / 8, 1ul));
+	queue_delayed_work(repl_wq, &link->tick, max(beat / 2, 1ul));
 }
 
 /* --------------------------------------------------------------- start -- */
@@ -394,6 +408,7 @@ int link_create(struct volume *v, u8 slot, int fd, u64 cookie, u32 flags, u32 ti
 	init_waitqueue_head(&link->applied);
 	spin_lock_init(&link->lock);
 	INIT_LIST_HEAD(&link->queue);
+	INIT_LIST_HEAD(&link->zeroes);
 	INIT_LIST_HEAD(&link->sent);
 	INIT_LIST_HEAD(&link->answers);
 	INIT_DELAYED_WORK(&link->tick, link_tick);
@@ -482,6 +497,7 @@ int link_publish(struct link *link, struct why *why)
 	slot->reason[0] = '\0';
 	v->live++;
 	v->lost_slots &= ~(1u << slot->index);
+	log_untold(v);
 	link->heard_at = jiffies;
 	link->spoke_at = jiffies;
 	link->flushed_at = jiffies;

@@ -29,6 +29,8 @@ enum link_sizes {
 	LINK_TRIES		= 8,	/* of a payload that arrives damaged */
 	LINK_RECEIVE_BYTES	= 16 << 20,	/* payload received, not yet on disk */
 	LINK_ZERO_BYTES		= 256 << 20,	/* zeroing asked for, not yet answered */
+	LINK_ZERO_LEGS		= REPL_MAX_OUTSTANDING / 4,	/* so many frames of it at most */
+	LINK_BEAT_MS		= 500,	/* at least so often, whatever the peer's timeout is */
 	LINK_FLUSH_SECONDS	= 5,	/* longest an answered write stays unflushed */
 };
 
@@ -36,7 +38,7 @@ static_assert(LINK_TAGS == 1 << LINK_TAG_BITS);
 
 enum leg_state { LEG_QUEUED, LEG_SENDING, LEG_SENT };
 
-/* Only a GENERATION is refused without ending the link. */
+/* Only a GENERATION or a READ is refused without ending the link. */
 enum leg_end { LEG_OK, LEG_LOST, LEG_REFUSED };
 
 /*
@@ -45,14 +47,14 @@ enum leg_end { LEG_OK, LEG_LOST, LEG_REFUSED };
  * the link looks at it any more.
  */
 struct leg {
-	struct list_head entry;		/* link->lock: on ->queue, else on ->sent */
+	struct list_head entry;		/* link->lock: on ->queue or ->zeroes, else on ->sent */
 	void *owner;
 	void (*done)(struct leg *leg, enum leg_end end);
 	u64 offset;			/* bytes */
 	u32 length;			/* bytes */
 	u16 flags;			/* enum repl_frame_flags */
 	u8 type;			/* enum repl_frame_type */
-	struct bio *bio;		/* payload; NULL: ->data, or none */
+	struct bio *bio;		/* payload, or of a READ where it goes; NULL: ->data, or none */
 	struct bvec_iter iter;
 	const void *data;		/* payload of a GENERATION */
 
@@ -60,6 +62,8 @@ struct leg {
 	enum leg_state state;
 	bool answered;			/* while LEG_SENDING: the sender will end it */
 	bool refused;
+	bool again;			/* while LEG_SENDING: the sender will send it once more */
+	bool filled;			/* a READ whose data have come; the receiver's */
 	bool flushes;			/* a flush whose success empties the older set */
 	u8 tries;
 	u32 tag;
@@ -79,7 +83,8 @@ struct link {
 	wait_queue_head_t wait;		/* the sender: something to send, or dead */
 
 	spinlock_t lock;		/* protects everything down to ->stopped */
-	struct list_head queue;		/* legs to send */
+	struct list_head queue;		/* legs to send, but for ZEROES */
+	struct list_head zeroes;	/* ZEROES to send: they may have to wait, others not for them */
 	struct list_head sent;		/* legs that wait for an answer, oldest first */
 	struct leg **by_tag;		/* LINK_TAGS */
 	u16 *free_tags;			/* a stack of ->free indices into ->by_tag */
@@ -92,6 +97,7 @@ struct link {
 	bool flushing;			/* the other waits for a flush's answer */
 	u64 in_flight_bytes;
 	u64 zero_bytes;			/* of ZEROES that are sent, not answered */
+	unsigned int zero_legs;		/* their number */
 	u64 sent_bytes;
 	unsigned int applying;		/* applies that still know this link */
 	unsigned int applying_bytes;	/* their payload */
@@ -99,8 +105,9 @@ struct link {
 
 	bool dead;			/* volume->io_lock; read anywhere */
 	bool polite;			/* ended on purpose: tell the peer */
-	bool listening;			/* the receiver waits for the socket, and for nothing else */
+	bool listening;			/* the receiver waits for the socket only; ->heard_at is newer */
 	bool beat;			/* set by the tick, cleared by the sender */
+	bool settles;			/* volume->io_lock: a SETTLED has come over it */
 	u64 received_bytes;		/* receiver only */
 	unsigned long heard_at;		/* jiffies: the receiver writes, the tick reads */
 	unsigned long spoke_at;		/* jiffies: the sender writes, the tick reads */
@@ -125,7 +132,9 @@ __printf(2, 3) void link_kill(struct link *link, const char *fmt, ...);
 void link_kill_locked(struct link *link, const char *reason);
 void link_close(struct volume *v, struct slot *slot, const char *reason);
 
+u32 link_payload_crc(const struct bio *bio, struct bvec_iter part);
 void link_queue(struct link *link, struct leg *leg);
+struct leg *link_reading(struct link *link, const struct frame *frame);
 void link_answered(struct link *link, u32 tag, u8 status);
 
 int link_sender(void *link);

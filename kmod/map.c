@@ -234,6 +234,26 @@ void map_swap(struct map *a, struct map *b)
 }
 
 /**
+ * map_grow() - give a map more bits, which are set
+ * @map: the map
+ * @larger: empty, with as many bits as there shall be; afterwards the old shell, with nothing in it
+ */
+void map_grow(struct map *map, struct map *larger)
+{
+	unsigned long last = map->pages - 1;
+
+	memcpy(larger->page, map->page, map->pages * sizeof(*map->page));
+	memset(map->page, 0, map->pages * sizeof(*map->page));
+	larger->set = map->set;
+	/* All dirty, it has more bits now. */
+	if (larger->page[last] == MAP_ALL)
+		larger->set += page_bits(larger, last) - page_bits(map, last);
+	map_set(larger, map->bits, larger->bits - map->bits);
+	map->set = 0;
+	map_swap(map, larger);
+}
+
+/**
  * map_load_page() - replace one page by what was on disk
  * @map: the map
  * @index: which page
@@ -271,4 +291,20 @@ void map_save_page(const struct map *map, unsigned long index, void *bytes)
 		memcpy(bytes, page, MAP_PAGE_BYTES);
 	else
 		memset(bytes, page ? 0xff : 0, MAP_PAGE_BYTES);
+}
+
+/**
+ * map_join_page() - set in an image of a page what is set in the map, too
+ * @map: the map
+ * @index: which page
+ * @bytes: MAP_PAGE_BYTES
+ */
+void map_join_page(const struct map *map, unsigned long index, void *bytes)
+{
+	const void *page = map->page[index];
+
+	if (page == MAP_ALL)
+		memset(bytes, 0xff, MAP_PAGE_BYTES);
+	else if (page)
+		bitmap_or(bytes, bytes, page, MAP_PAGE_BITS);
 }

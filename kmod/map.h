@@ -37,8 +37,15 @@ bool map_test(const struct map *map, u64 bit);
 bool map_next(const struct map *map, u64 from, u64 *first, u64 *count);
 void map_merge(struct map *into, struct map *from);
 void map_swap(struct map *a, struct map *b);
+void map_grow(struct map *map, struct map *larger);
 void map_load_page(struct map *map, unsigned long index, const void *bytes);
 void map_save_page(const struct map *map, unsigned long index, void *bytes);
+void map_join_page(const struct map *map, unsigned long index, void *bytes);
+
+static inline bool map_page_empty(const struct map *map, unsigned long index)
+{
+	return !map->page[index];
+}
 
 static inline bool map_empty(const struct map *map)
 {

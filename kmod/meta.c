@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Crash safety in two rules (docs/FORMAT.md has the argument): a superblock is
- * written to the place of the older copy, and the maps are believed only if the
- * superblock that says so was written after them.
+ * written to the place of the older copy; and what the maps on disk lack, the region
+ * log has, or the slot's record says FULL.
  */
 #include <linux/crc32c.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include "cut.h"
+#include "detach.h"
+#include "log.h"
 #include "meta.h"
 #include "netlink.h"
+#include "shape.h"
+#include "slot.h"
 
 static u32 super_crc(struct repl_super *super)
 {
@@ -24,6 +29,11 @@ static u32 super_crc(struct repl_super *super)
 static u64 copy_offset(u64 meta_end, unsigned int copy)
 {
 	return meta_end - (copy + 1) * REPL_SB_BYTES;
+}
+
+static u64 area_end(const struct repl_super *s)
+{
+	return le64_to_cpu(s->meta_offset) + le64_to_cpu(s->meta_size);
 }
 
 /* Return: NULL, or why this copy cannot be used. */
@@ -42,32 +52,9 @@ static const char *super_check(struct repl_super *s)
 	return NULL;
 }
 
-static bool super_geometry_ok(const struct repl_super *s, u64 data_bytes, u64 meta_bytes)
-{
-	u64 size = le64_to_cpu(s->data_size);
-	u64 start = le64_to_cpu(s->meta_offset);
-	u64 area = le64_to_cpu(s->meta_size);
-	u64 map = le64_to_cpu(s->map_bytes);
-	u64 maps = map * s->slots;
-	bool external = le32_to_cpu(s->flags) & REPL_SB_EXTERNAL;
-
-	if (!s->slots || s->slots > REPL_SLOTS_MAX || s->block_shift != REPL_BLOCK_SHIFT ||
-	    s->lbs_shift < SECTOR_SHIFT || s->lbs_shift > REPL_BLOCK_SHIFT ||
-	    s->region_shift < REPL_REGION_SHIFT_MIN || s->region_shift > REPL_REGION_SHIFT_MAX)
-		return false;
-	if (size < REPL_DATA_MIN || size > REPL_DATA_MAX || size % REPL_BLOCK_BYTES ||
-	    size > data_bytes || (!external && size > start))
-		return false;
-	if (map % REPL_META_ALIGN || map > REPL_DATA_MAX ||
-	    map < DIV_ROUND_UP_ULL(size >> REPL_BLOCK_SHIFT, MAP_PAGE_BITS) * MAP_PAGE_BYTES ||
-	    le64_to_cpu(s->log_offset) != maps || le64_to_cpu(s->log_bytes) > REPL_DATA_MAX)
-		return false;
-	return start % REPL_META_ALIGN == 0 && area <= meta_bytes && start <= meta_bytes - area &&
-	       area == maps + le64_to_cpu(s->log_bytes) + REPL_SB_COPIES * REPL_SB_BYTES;
-}
-
 /* The newer valid copy; reasons are those of the last one that was not. */
-static int super_choose(struct volume *v, u64 meta_end, struct why *why)
+static int super_choose(struct volume *v, struct backing *where, u64 meta_end, u8 *chosen,
+			struct why *why)
 {
 	struct repl_super *s = page_address(v->meta_page);
 	const char *wrong = NULL;
@@ -76,8 +63,7 @@ static int super_choose(struct volume *v, u64 meta_end, struct why *why)
 	int err;
 
 	for (copy = 0; copy < REPL_SB_COPIES; copy++) {
-		err = backing_io(volume_meta(v), REQ_OP_READ, copy_offset(meta_end, copy),
-				 v->meta_page);
+		err = backing_io(where, REQ_OP_READ, copy_offset(meta_end, copy), v->meta_page);
 		if (err) {
 			wrong = "a read error";
 			continue;
@@ -87,18 +73,72 @@ static int super_choose(struct volume *v, u64 meta_end, struct why *why)
 			continue;
 		if (!found || le64_to_cpu(s->sequence) > le64_to_cpu(v->next->sequence)) {
 			*v->next = *s;
-			v->super_copy = copy;
+			*chosen = copy;
 		}
 		found = true;
 	}
 	if (found)
 		return 0;
 	return why_set(why, -EINVAL, "%s: %pg has %s where its metadata should be: run mkfs.repl, or fsck.repl",
-		       v->name, volume_meta(v)->bdev, wrong);
+		       v->name, where->bdev, wrong);
 }
 
 /**
- * meta_read() - find and check the superblock, and take the volume's shape from it
+ * meta_find() - find a superblock on devices for this volume, and check it
+ * @v: into whose ->next it is read
+ * @data: open
+ * @meta: open, or not: then the metadata are on @data
+ * @known_end: where the metadata area ends, bytes; NULL: with the device
+ * @copy: which of the two it is
+ * @why: filled in on error
+ *
+ * Context: control; may sleep.
+ */
+int meta_find(struct volume *v, struct backing *data, struct backing *meta, const u64 *known_end,
+	      u8 *copy, struct why *why)
+{
+	struct backing *where = meta->bdev ? meta : data;
+	u64 end = round_down(where->bytes, REPL_META_ALIGN);
+	struct repl_super *s = v->next;
+	int err;
+
+	if (known_end) {
+		end = *known_end;
+		if (end % REPL_META_ALIGN || end > where->bytes)
+			return why_set(why, -EINVAL, "%s: no metadata area can end at byte %llu",
+				       v->name, end);
+	}
+	if (end < REPL_SB_COPIES * REPL_SB_BYTES)
+		return why_set(why, -ENOSPC, "%s: %pg is too small to hold metadata", v->name,
+			       where->bdev);
+	err = super_choose(v, where, end, copy, why);
+	if (err)
+		return err;
+	if (!shape_ok(s, data->bytes, where->bytes))
+		return why_set(why, -EINVAL,
+			       "%s: the superblock does not fit %pg: was the device shrunk?",
+			       v->name, data->bdev);
+	if (!(le32_to_cpu(s->flags) & REPL_SB_EXTERNAL) != !meta->bdev)
+		return why_set(why, -EINVAL, "%s: the metadata are %s: see fsck.repl", v->name,
+			       meta->bdev ? "internal, but a metadata device is configured" :
+					      "on a device of their own, which is not configured");
+	if (strnlen(s->name, sizeof(s->name)) == sizeof(s->name) || strcmp(s->name, v->name))
+		return why_set(why, -EINVAL, "%s: the device holds volume '%.*s': check device=",
+			       v->name, (int)sizeof(s->name) - 1, s->name);
+	if (1u << s->lbs_shift < bdev_logical_block_size(data->bdev))
+		return why_set(why, -EINVAL,
+			       "%s: blocks of %u bytes cannot be written to %pg, whose blocks have %u",
+			       v->name, 1u << s->lbs_shift, data->bdev,
+			       bdev_logical_block_size(data->bdev));
+	if (area_end(s) == end)
+		return 0;
+	return why_set(why, -EINVAL,
+		       "%s: the superblock says that it lies elsewhere: was the device resized?",
+		       v->name);
+}
+
+/**
+ * meta_read() - find the volume's superblock, and take its shape from it
  * @v: its devices open
  * @known_end: where the metadata area ends, bytes; NULL: with the device
  * @why: filled in on error
@@ -107,49 +147,17 @@ static int super_choose(struct volume *v, u64 meta_end, struct why *why)
  */
 int meta_read(struct volume *v, const u64 *known_end, struct why *why)
 {
-	u64 end = round_down(volume_meta(v)->bytes, REPL_META_ALIGN);
-	struct repl_super *s = v->next;
-	int err;
+	const struct repl_super *s = v->next;
+	int err = meta_find(v, &v->data, &v->meta, known_end, &v->super_copy, why);
 
-	if (known_end) {
-		end = *known_end;
-		if (end % REPL_META_ALIGN || end > volume_meta(v)->bytes)
-			return why_set(why, -EINVAL, "%s: no metadata area can end at byte %llu",
-				       v->name, end);
-	}
-	if (end < REPL_SB_COPIES * REPL_SB_BYTES)
-		return why_set(why, -ENOSPC, "%s: %pg is too small to hold metadata", v->name,
-			       volume_meta(v)->bdev);
-	err = super_choose(v, end, why);
 	if (err)
 		return err;
-	if (!super_geometry_ok(s, v->data.bytes, volume_meta(v)->bytes))
-		return why_set(why, -EINVAL,
-			       "%s: the superblock does not fit %pg: was the device shrunk?",
-			       v->name, v->data.bdev);
-	if (!(le32_to_cpu(s->flags) & REPL_SB_EXTERNAL) != !v->meta.bdev)
-		return why_set(why, -EINVAL, "%s: the metadata are %s: see fsck.repl", v->name,
-			       v->meta.bdev ? "internal, but a metadata device is configured" :
-					      "on a device of their own, which is not configured");
-	if (strnlen(s->name, sizeof(s->name)) == sizeof(s->name) || strcmp(s->name, v->name))
-		return why_set(why, -EINVAL, "%s: the device holds volume '%.*s': check device=",
-			       v->name, (int)sizeof(s->name) - 1, s->name);
-	if (1u << s->lbs_shift < bdev_logical_block_size(v->data.bdev))
-		return why_set(why, -EINVAL,
-			       "%s: blocks of %u bytes cannot be written to %pg, whose blocks have %u",
-			       v->name, 1u << s->lbs_shift, v->data.bdev,
-			       bdev_logical_block_size(v->data.bdev));
 	v->super = *s;
 	v->size = le64_to_cpu(s->data_size);
 	v->slots = s->slots;
 	v->lbs_shift = s->lbs_shift;
 	v->region_shift = s->region_shift;
-	v->meta_offset = le64_to_cpu(s->meta_offset);
-	if (v->meta_offset + le64_to_cpu(s->meta_size) == end)
-		return 0;
-	return why_set(why, -EINVAL,
-		       "%s: the superblock says that it lies elsewhere: was the device resized?",
-		       v->name);
+	return 0;
 }
 
 /**
@@ -164,41 +172,164 @@ struct repl_super *meta_edit(struct volume *v)
 	return v->next;
 }
 
+/* The edited superblock, sealed, to one of its places. */
+static int super_write(struct volume *v, unsigned int copy)
+{
+	struct repl_super *s = v->next;
+
+	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + 1);
+	s->crc = cpu_to_le32(super_crc(s));
+	memcpy(page_address(v->meta_page), s, sizeof(*s));
+	return backing_io(volume_meta(v),
+			  REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA,
+			  copy_offset(area_end(s), copy), v->meta_page);
+}
+
+static int commit_failed(struct volume *v, int err, struct why *why)
+{
+	volume_count(v, REPL_C_ERRORS, 1);
+	spin_lock_irq(&v->io_lock);
+	detach_locked(v);
+	spin_unlock_irq(&v->io_lock);
+	return why_set(why, err, "%s: the superblock on %pg cannot be written", v->name,
+		       volume_meta(v)->bdev);
+}
+
+static void super_show(struct volume *v)
+{
+	mutex_lock(&v->super_lock);
+	v->super = *v->next;
+	mutex_unlock(&v->super_lock);
+}
+
+static int super_commit(struct volume *v, struct why *why)
+{
+	unsigned int copy = !v->super_copy;
+	int err = super_write(v, copy);
+
+	if (err)
+		return commit_failed(v, err, why);
+	volume_count(v, REPL_C_META_WRITES, 1);
+	v->super_copy = copy;
+	super_show(v);
+	return 0;
+}
+
 /**
  * meta_commit() - make the edited superblock durable, then visible
  * @v: the volume
  * @why: filled in on error; the old one is in force then
  *
+ * Without a disk it is only made visible: what is durable are the live peers' own, and
+ * the disk says that its copy does not count (meta_give_up()).
+ *
  * Context: control; may sleep.  Allocates nothing.
  */
 int meta_commit(struct volume *v, struct why *why)
 {
-	struct repl_super *s = v->next;
-	unsigned int copy = !v->super_copy;
-	u64 end = v->meta_offset + le64_to_cpu(s->meta_size);
+	if (!READ_ONCE(v->diskless))
+		return super_commit(v, why);
+	super_show(v);
+	return 0;
+}
+
+/**
+ * meta_settle() - make the superblock in force that of a new disk
+ * @v: diskless; all that it says is true of the new disk
+ * @why: filled in on error; then it may have got there or not
+ *
+ * Context: control; may sleep.  Allocates nothing.
+ */
+int meta_settle(struct volume *v, struct why *why)
+{
+	meta_edit(v);
+	return super_commit(v, why);
+}
+
+/**
+ * meta_wipe() - leave no superblock at a place
+ * @v: the volume, whose own superblock is elsewhere
+ * @s: describes the place
+ *
+ * Context: control; may sleep.  Allocates nothing.
+ * Return: 0 or a negative errno.
+ */
+int meta_wipe(struct volume *v, const struct repl_super *s)
+{
+	unsigned int copy;
+	int err = 0;
+
+	memset(page_address(v->meta_page), 0, MAP_PAGE_BYTES);
+	for (copy = 0; copy < REPL_SB_COPIES && !err; copy++)
+		err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA,
+				 copy_offset(area_end(s), copy), v->meta_page);
+	return err;
+}
+
+/**
+ * meta_give_up() - let the disk say that its copy does not count any more
+ * @v: diskless
+ * @why: filled in when neither superblock can be written
+ *
+ * Not consistent, live nowhere, all in doubt: only a full copy brings it back.  What is in
+ * force in memory stays as it is: it speaks about the volume, which goes on.
+ *
+ * Context: control; may sleep.
+ */
+int meta_give_up(struct volume *v, struct why *why)
+{
+	struct repl_super *s = meta_edit(v);
+	unsigned int i;
+
+	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
+	for (i = 0; i < s->slots; i++) {
+		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_LIVE);
+		if (s->slot[i].kind != REPL_SLOT_FREE)
+			s->slot[i].flags |= cpu_to_le32(REPL_SS_FULL);
+	}
+	/* Any newer valid copy will do: a bad sector may be in one of the two places only. */
+	if (!super_write(v, !v->super_copy) || !super_write(v, v->super_copy))
+		return 0;
+	return why_set(why, -EIO, "the superblock cannot be written");
+}
+
+/**
+ * meta_distrust() - this copy is not consistent until it has caught up
+ * @v: not primary
+ * @why: filled in on error: then it is so until the volume is taken down, at least
+ *
+ * Context: control; may sleep.
+ */
+int meta_distrust(struct volume *v, struct why *why)
+{
+	struct repl_super *s = meta_edit(v);
 	int err;
 
-	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + 1);
-	s->crc = cpu_to_le32(super_crc(s));
-	memcpy(page_address(v->meta_page), s, sizeof(*s));
-	err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA,
-			 copy_offset(end, copy), v->meta_page);
+	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
+	err = meta_commit(v, why);
 	if (err) {
-		volume_count(v, REPL_C_ERRORS, 1);
-		return why_set(why, err, "%s: the superblock on %pg cannot be written", v->name,
-			       volume_meta(v)->bdev);
+		mutex_lock(&v->super_lock);
+		v->super.flags = s->flags;
+		mutex_unlock(&v->super_lock);
 	}
-	volume_count(v, REPL_C_META_WRITES, 1);
-	v->super_copy = copy;
-	mutex_lock(&v->super_lock);
-	v->super = *s;
-	mutex_unlock(&v->super_lock);
-	return 0;
+	return err;
+}
+
+/**
+ * meta_log_offset() - where the region log lies
+ * @v: the volume
+ *
+ * Return: bytes, on volume_meta().
+ */
+u64 meta_log_offset(const struct volume *v)
+{
+	return le64_to_cpu(v->super.meta_offset) + le64_to_cpu(v->super.log_offset);
 }
 
 static u64 map_offset(struct volume *v, unsigned int slot, unsigned long page)
 {
-	return v->meta_offset + slot * le64_to_cpu(v->super.map_bytes) + (u64)page * MAP_PAGE_BYTES;
+	return le64_to_cpu(v->super.meta_offset) + slot * le64_to_cpu(v->super.map_bytes) +
+	       (u64)page * MAP_PAGE_BYTES;
 }
 
 static int load_map(struct volume *v, struct slot *slot, struct why *why)
@@ -217,69 +348,127 @@ static int load_map(struct volume *v, struct slot *slot, struct why *why)
 	return 0;
 }
 
+static int load_slot(struct volume *v, struct slot *slot, struct why *why)
+{
+	const struct repl_super_slot *record = &v->super.slot[slot->index];
+	int err = slot_alloc_maps(v->size, slot);
+
+	if (err)
+		return why_set(why, err, "%s: no memory for the map of slot %u", v->name,
+			       slot->index);
+	slot->kind = record->kind;
+	if (!(le32_to_cpu(v->super.flags) & REPL_SB_MAPS) ||
+	    (le32_to_cpu(record->flags) & REPL_SS_FULL)) {
+		spin_lock_irq(&v->io_lock);
+		slot_mark(v, slot, 0, v->size);
+		spin_unlock_irq(&v->io_lock);
+		return 0;
+	}
+	err = load_map(v, slot, why);
+	if (!err)
+		log_mark_slot(v, slot);
+	return err;
+}
+
 /**
  * meta_load_maps() - make the slots' maps as they were at the last stop
  * @v: its superblock read
  * @why: filled in on error
  *
- * After a stop that was not clean every block of every slot is dirty.
+ * After a stop that was not clean: as they were saved last, and all blocks of the
+ * regions in the log.
  *
  * Context: control, before anybody else knows the volume.
  */
 int meta_load_maps(struct volume *v, struct why *why)
 {
-	bool clean = le32_to_cpu(v->super.flags) & REPL_SB_CLEAN;
+	int err = log_alloc(v, &v->log, v->size, why);
 	unsigned int i;
+
+	if (!err)
+		err = log_load(v, why);
+	for (i = 0; i < v->slots && !err; i++) {
+		v->slot[i].index = i;
+		v->slot[i].since = ktime_get_ns();
+		if (v->super.slot[i].kind != REPL_SLOT_FREE)
+			err = load_slot(v, &v->slot[i], why);
+	}
+	return err;
+}
+
+static int save_page(struct volume *v, struct slot *slot, unsigned long page)
+{
+	bool touched = false;
 	int err;
 
-	for (i = 0; i < v->slots; i++) {
-		const struct repl_super_slot *record = &v->super.slot[i];
-		struct slot *slot = &v->slot[i];
-
-		slot->index = i;
-		slot->since = ktime_get_ns();
-		if (record->kind == REPL_SLOT_FREE)
-			continue;
-		err = map_init(&slot->map, v->size >> REPL_BLOCK_SHIFT);
-		if (err)
-			return why_set(why, err, "%s: no memory for the map of slot %u", v->name, i);
-		slot->kind = record->kind;
-		if (!clean || (le32_to_cpu(record->flags) & REPL_SS_FULL))
-			map_set_all(&slot->map);
-		else
-			err = load_map(v, slot, why);
-		if (err)
-			return err;
+	spin_lock_irq(&v->io_lock);
+	if (slot->touched && test_bit(page, slot->touched)) {
+		__clear_bit(page, slot->touched);
+		map_save_page(&slot->map, page, page_address(v->meta_page));
+		map_join_page(&slot->settling, page, page_address(v->meta_page));
+		/* They are dirty until the cut's reader has committed it. */
+		if (slot->cut)
+			cut_join_page(slot->cut, page, page_address(v->meta_page));
+		touched = true;
 	}
-	return 0;
+	spin_unlock_irq(&v->io_lock);
+	if (!touched)
+		return 0;
+	err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_META,
+			 map_offset(v, slot->index, page), v->meta_page);
+	if (err)
+		slot_touch_page(v, slot, page);
+	return err;
 }
 
-static u64 cuts_begun(struct volume *v)
+/* Nobody knows what of it has got there; with internal metadata that goes for the data, too. */
+static void flush_failed(struct volume *v)
 {
-	u64 cuts;
+	unsigned int slot;
+	unsigned long i;
 
-	spin_lock_irq(&v->io_lock);
-	cuts = v->cuts;
-	spin_unlock_irq(&v->io_lock);
-	return cuts;
+	for (slot = 0; slot < v->slots; slot++)
+		for (i = 0; i < v->slot[slot].map.pages; i++)
+			slot_touch_page(v, &v->slot[slot], i);
+	if (volume_meta(v) == &v->data)
+		detach_failed(v, 0, v->size);
 }
 
-static bool cut_open(struct volume *v)
+/**
+ * meta_checkpoint() - bring the maps on disk up to date, durably
+ * @v: the volume; writes may go on, and are in the region log
+ * @yield: give up as soon as the gate is shut, which needs control to open
+ * @why: filled in on error
+ *
+ * Context: control; may sleep.  Allocates nothing.
+ */
+int meta_checkpoint(struct volume *v, bool yield, struct why *why)
 {
-	bool open = false;
-	unsigned int i;
+	unsigned int slot;
+	unsigned long i;
+	int err = 0;
 
-	spin_lock_irq(&v->io_lock);
-	for (i = 0; i < v->slots; i++)
-		open |= v->slot[i].cut != NULL;
-	spin_unlock_irq(&v->io_lock);
-	return open;
+	for (slot = 0; slot < v->slots; slot++)
+		for (i = 0; i < v->slot[slot].map.pages && !err; i++)
+			err = yield && READ_ONCE(v->gate) ? -EAGAIN :
+							    save_page(v, &v->slot[slot], i);
+	if (!err) {
+		err = blkdev_issue_flush(volume_meta(v)->bdev);
+		if (err)
+			flush_failed(v);
+	}
+	if (!err)
+		return 0;
+	if (err == -EAGAIN)
+		return why_set(why, err, "%s: writes have stopped meanwhile", v->name);
+	volume_count(v, REPL_C_ERRORS, 1);
+	return why_set(why, err, "%s: the maps cannot be written to %pg", v->name,
+		       volume_meta(v)->bdev);
 }
 
 /**
  * meta_save_maps() - write the slots' maps; the caller's next commit says they count
  * @v: not primary, no write in flight, no link closing
- * @count: set when they say all there is to say: no cut was open, and none has begun
  * @why: filled in on error
  *
  * The data are flushed first: a map without a bit claims that its block is on
@@ -287,31 +476,17 @@ static bool cut_open(struct volume *v)
  *
  * Context: control; may sleep.
  */
-int meta_save_maps(struct volume *v, bool *count, struct why *why)
+int meta_save_maps(struct volume *v, struct why *why)
 {
-	int err = blkdev_issue_flush(v->data.bdev);
-	u64 cuts = cuts_begun(v);
-	bool open = cut_open(v);
-	unsigned int slot;
-	unsigned long i;
+	int err;
 
-	if (err)
-		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
-	for (slot = 0; slot < v->slots; slot++) {
-		for (i = 0; i < v->slot[slot].map.pages; i++) {
-			spin_lock_irq(&v->io_lock);
-			map_save_page(&v->slot[slot].map, i, page_address(v->meta_page));
-			spin_unlock_irq(&v->io_lock);
-			err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_META,
-					 map_offset(v, slot, i), v->meta_page);
-			if (err)
-				return why_set(why, err, "%s: the maps cannot be written to %pg",
-					       v->name, volume_meta(v)->bdev);
-		}
-	}
-	/* A cut takes a map's bits away, to bring them back perhaps: a map saved meanwhile lacks them. */
-	*count = !open && cuts_begun(v) == cuts && !v->broken;
-	return 0;
+	if (v->diskless)
+		return detach_refuse(v, why);
+	err = blkdev_issue_flush(v->data.bdev);
+	if (!err)
+		return meta_checkpoint(v, false, why);
+	detach_failed(v, 0, v->size);
+	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 
 /**
@@ -322,7 +497,7 @@ void meta_maps_count(struct repl_super *s)
 {
 	unsigned int i;
 
-	s->flags |= cpu_to_le32(REPL_SB_CLEAN);
+	s->flags |= cpu_to_le32(REPL_SB_MAPS);
 	for (i = 0; i < s->slots; i++)
 		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_FULL);
 }

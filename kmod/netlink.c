@@ -12,6 +12,8 @@
 #include "link.h"
 #include "meta.h"
 #include "netlink.h"
+#include "replace.h"
+#include "resize.h"
 #include "role.h"
 #include "slot.h"
 #include "status.h"
@@ -37,6 +39,8 @@ static const struct nla_policy policy[REPL_A_MAX + 1] = {
 	[REPL_A_HISTORY]	= { .type = NLA_BINARY, .len = REPL_HISTORY * REPL_UUID_BYTES },
 	[REPL_A_GATE]		= NLA_POLICY_MASK(NLA_U32, REPL_GATE_USER | REPL_GATE_PEER_LOST),
 	[REPL_A_META_END]	= { .type = NLA_U64 },
+	[REPL_A_SIZE]		= { .type = NLA_U64 },
+	[REPL_A_RATE]		= { .type = NLA_U64 },
 	[REPL_A_ON_PEER_LOSS]	= NLA_POLICY_MAX(NLA_U8, REPL_LOSS_FREEZE),
 	[REPL_A_FLAGS]		= NLA_POLICY_MASK(NLA_U32, REPL_F_ALL),
 	[REPL_A_DATA_FD]	= { .type = NLA_S32 },
@@ -224,6 +228,26 @@ static struct op *op_for_slot(struct genl_info *info, int (*run)(struct op *op, 
 
 /* ------------------------------------------------------------ commands -- */
 
+/* The devices of an ATTACH, or of a REPLACE. */
+static int get_devices(struct genl_info *info, dev_t *data, dev_t *meta, struct why *why)
+{
+	int err = backing_devt(nla_get_s32(info->attrs[REPL_A_DATA_FD]), data, "data", why);
+
+	if (err || !info->attrs[REPL_A_META_FD])
+		return err;
+	return backing_devt(nla_get_s32(info->attrs[REPL_A_META_FD]), meta, "metadata", why);
+}
+
+static void set_devices(struct genl_info *info, struct op *op, dev_t data, dev_t meta)
+{
+	op->u.attach.data = data;
+	op->u.attach.meta = meta;
+	op->u.attach.has_meta = info->attrs[REPL_A_META_FD];
+	op->u.attach.has_end = info->attrs[REPL_A_META_END];
+	if (op->u.attach.has_end)
+		op->u.attach.meta_end = nla_get_u64(info->attrs[REPL_A_META_END]);
+}
+
 static int do_attach(struct sk_buff *skb, struct genl_info *info)
 {
 	struct why why = {};
@@ -234,10 +258,7 @@ static int do_attach(struct sk_buff *skb, struct genl_info *info)
 
 	if (MISSING(info, REPL_A_MINOR, REPL_A_NAME, REPL_A_DATA_FD, REPL_A_KEY))
 		return -EINVAL;
-	err = backing_devt(nla_get_s32(info->attrs[REPL_A_DATA_FD]), &data, "data", &why);
-	if (!err && info->attrs[REPL_A_META_FD])
-		err = backing_devt(nla_get_s32(info->attrs[REPL_A_META_FD]), &meta, "metadata",
-				   &why);
+	err = get_devices(info, &data, &meta, &why);
 	if (err)
 		return refuse(info, err, &why);
 	err = volume_create(genl_info_net(info), nla_get_u32(info->attrs[REPL_A_MINOR]),
@@ -254,12 +275,7 @@ static int do_attach(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	}
 	op->drop = volume_attach_drop;
-	op->u.attach.data = data;
-	op->u.attach.meta = meta;
-	op->u.attach.has_meta = info->attrs[REPL_A_META_FD];
-	op->u.attach.has_end = info->attrs[REPL_A_META_END];
-	if (op->u.attach.has_end)
-		op->u.attach.meta_end = nla_get_u64(info->attrs[REPL_A_META_END]);
+	set_devices(info, op, data, meta);
 	nla_memcpy(op->u.attach.key, info->attrs[REPL_A_KEY], REPL_KEY_BYTES);
 	volume_put(v);
 	return start(info, op);
@@ -526,6 +542,41 @@ static int do_link_del(struct sk_buff *skb, struct genl_info *info)
 	return start(info, op);
 }
 
+static int do_resize(struct sk_buff *skb, struct genl_info *info)
+{
+	struct op *op;
+	int err;
+
+	if (MISSING(info, REPL_A_MINOR, REPL_A_SIZE))
+		return -EINVAL;
+	op = op_for(info, resize, &err);
+	if (!op)
+		return err;
+	op->u.size = nla_get_u64(info->attrs[REPL_A_SIZE]);
+	return start(info, op);
+}
+
+static int do_replace(struct sk_buff *skb, struct genl_info *info)
+{
+	struct why why = {};
+	dev_t data, meta = 0;
+	struct op *op;
+	int err;
+
+	if (MISSING(info, REPL_A_MINOR, REPL_A_DATA_FD))
+		return -EINVAL;
+	err = get_devices(info, &data, &meta, &why);
+	if (err)
+		return refuse(info, err, &why);
+	op = op_for(info, replace, &err);
+	if (!op)
+		return err;
+	set_devices(info, op, data, meta);
+	if (info->attrs[REPL_A_RATE])
+		op->u.attach.rate = nla_get_u64(info->attrs[REPL_A_RATE]);
+	return start(info, op);
+}
+
 static int do_get(struct sk_buff *skb, struct genl_info *info)
 {
 	struct sk_buff *msg;
@@ -588,6 +639,8 @@ static const struct genl_small_ops ops[] = {
 	{ .cmd = REPL_CMD_CUT,		.doit = do_cut,		.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_LINK_ADD,	.doit = do_link_add,	.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_LINK_DEL,	.doit = do_link_del,	.flags = GENL_ADMIN_PERM },
+	{ .cmd = REPL_CMD_RESIZE,	.doit = do_resize,	.flags = GENL_ADMIN_PERM },
+	{ .cmd = REPL_CMD_REPLACE,	.doit = do_replace,	.flags = GENL_ADMIN_PERM },
 };
 
 static const struct genl_multicast_group groups[] = {

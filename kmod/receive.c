@@ -10,7 +10,7 @@
 #include "apply.h"
 #include "link.h"
 #include "netlink.h"
-#include "slot.h"
+#include "share.h"
 
 /* Progress inside a large payload is life too: so much is awaited at a time. */
 #define RECEIVE_STEP (64 << 10)
@@ -32,7 +32,8 @@ static bool receive_iter(struct link *link, struct msghdr *msg)
 		int n;
 
 		WRITE_ONCE(link->heard_at, jiffies);
-		WRITE_ONCE(link->listening, true);
+		/* Pairs with link_tick(). */
+		smp_store_release(&link->listening, true);
 		n = sock_recvmsg(link->sock, msg, MSG_WAITALL | MSG_NOSIGNAL);
 		WRITE_ONCE(link->listening, false);
 		if (n <= 0)
@@ -79,6 +80,34 @@ static u32 pages_crc(const struct bio *bio)
 	return ~crc;
 }
 
+/* Straight to where the reader wants it; nobody else looks there before link_answered(). */
+static bool receive_data(struct link *link, const struct frame *frame)
+{
+	struct leg *leg = link_reading(link, frame);
+	struct bvec_iter iter;
+
+	if (!leg) {
+		link_kill(link, "the peer has sent data that nobody asked for");
+		return false;
+	}
+	iter = leg->iter;
+	while (iter.bi_size) {
+		struct bio_vec bv = mp_bvec_iter_bvec(leg->bio->bi_io_vec, iter);
+		struct msghdr msg = {};
+
+		bv.bv_len = min_t(unsigned int, bv.bv_len, RECEIVE_STEP);
+		iov_iter_bvec(&msg.msg_iter, ITER_DEST, &bv, 1, bv.bv_len);
+		if (!receive_iter(link, &msg))
+			return false;
+		bio_advance_iter(leg->bio, &iter, bv.bv_len);
+	}
+	WRITE_ONCE(link->received_bytes, link->received_bytes + frame->length);
+	leg->filled = !(frame->flags & REPL_FF_CRC) ||
+		      link_payload_crc(leg->bio, leg->iter) == frame->payload_crc;
+	link_answered(link, frame->tag, leg->filled ? REPL_STATUS_OK : REPL_STATUS_RESEND);
+	return !READ_ONCE(link->dead);
+}
+
 static bool changes_data(const struct frame *frame)
 {
 	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_ZEROES;
@@ -88,32 +117,40 @@ static bool payload_damaged(const struct apply *apply, const struct frame *frame
 {
 	if (!(frame->flags & REPL_FF_CRC))
 		return false;
-	if (frame->type == REPL_FRAME_GENERATION)
-		return ~crc32c(~0u, &apply->generation, sizeof(apply->generation)) !=
-		       frame->payload_crc;
+	if (frame->type != REPL_FRAME_WRITE)
+		return ~crc32c(~0u, &apply->generation, frame->length) != frame->payload_crc;
 	return pages_crc(&apply->bio) != frame->payload_crc;
+}
+
+/* What is not data has its length checked: it is one of the apply's structs. */
+static bool receive_payload(struct link *link, struct apply *apply)
+{
+	if (!frame_payload(&apply->frame))
+		return true;
+	if (apply->frame.type == REPL_FRAME_WRITE)
+		return receive_pages(link, &apply->bio);
+	return receive_bytes(link, &apply->generation, apply->frame.length);
 }
 
 static bool receive_request(struct link *link, const struct frame *frame)
 {
 	struct apply *apply;
 
-	/* A GENERATION is refused by an answer, in its own time: two nodes may promote at once. */
-	if (changes_data(frame) && !slot_mark_others(link->volume, link->slot)) {
-		link_kill(link, "the peer has sent a write, but this node is primary");
-		return false;
-	}
 	apply = apply_alloc(link, frame);
 	if (!apply)
 		return false;
-	if ((frame->type == REPL_FRAME_GENERATION &&
-	     !receive_bytes(link, &apply->generation, sizeof(apply->generation))) ||
-	    (frame->type == REPL_FRAME_WRITE && !receive_pages(link, &apply->bio))) {
+	if (!receive_payload(link, apply)) {
 		apply_free(apply);
 		return false;
 	}
+	/* A GENERATION is refused by an answer, in its own time: two nodes may promote at once. */
+	if (changes_data(frame) && !share_mark(apply)) {
+		apply_free(apply);
+		link_kill(link, "the peer has sent a write, but this node is primary");
+		return false;
+	}
 	if (frame->type == REPL_FRAME_WRITE)
-		link->received_bytes += frame->length;
+		WRITE_ONCE(link->received_bytes, link->received_bytes + frame->length);
 	if (payload_damaged(apply, frame))
 		apply_answer(apply, REPL_STATUS_RESEND);
 	else
@@ -145,6 +182,8 @@ static bool receiver_step(struct link *link)
 	case REPL_FRAME_ANSWER:
 		link_answered(link, frame.tag, frame.status);
 		return !READ_ONCE(link->dead);
+	case REPL_FRAME_DATA:
+		return receive_data(link, &frame);
 	case REPL_FRAME_CLOSE:
 		link_kill(link, "the peer has closed the link");
 		return false;

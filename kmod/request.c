@@ -2,7 +2,8 @@
 /*
  * The life of a write:
  *
- *   submit	  The gate is shut, or a write in flight overlaps and must not be
+ *   submit	  The gate is shut, a region is not logged yet, or a write in flight
+ *		  overlaps and must not be
  *		  overtaken on the way to a peer: parked as a bio, and request_resume()
  *		  tries again.  Nothing is waited for inside submit_bio.
  *   sample	  Under io_lock, once: for every slot exactly one of a leg on its live
@@ -19,26 +20,24 @@
  * reads the pages of the upper bio, which therefore must not end before
  * the link has let go of the leg: that is what leg->done means.
  *
- * Overlaps are looked for only while a link is live: without one no order
+ * Writes are tracked for overlaps only while a link is live: without one no order
  * between copies can be hurt, and a link is adopted only when no write is in
  * flight.
+ *
+ * A local write that failed is good if a peer has it and the volume goes on without its
+ * disk (detach.h): it is held like one whose peer was lost.
  */
 #include <linux/blkdev.h>
-#include <linux/interval_tree_generic.h>
 #include <linux/module.h>
+#include "detach.h"
 #include "gate.h"
+#include "log.h"
 #include "netlink.h"
 #include "request.h"
+#include "share.h"
 #include "slot.h"
 
 enum { REQUESTS_RESERVED = 64 };
-
-#define START(req) ((req)->start)
-#define LAST(req) ((req)->last)
-
-/* Of its functions range_iter_next() is not needed here. */
-INTERVAL_TREE_DEFINE(struct request, node, sector_t, subtree_last, START, LAST,
-		     static __maybe_unused, range)
 
 static bool is_flush(const struct bio *bio)
 {
@@ -63,24 +62,24 @@ static void request_end(struct request *req)
 static void request_done(struct request *req)
 {
 	struct volume *v = req->volume;
+	bool held, doubtful;
 	unsigned long flags;
-	bool held;
 
 	spin_lock_irqsave(&v->io_lock, flags);
-	if (req->tracked) {
-		range_remove(req, &v->writes_by_range);
-		if (v->overlap_waits) {
-			v->overlap_waits = false;
-			queue_work(repl_wq, &v->resume);
-		}
-	}
-	held = req->lost && (v->gate & REPL_GATE_PEER_LOST) && !v->failing;
+	if (req->tracked)
+		range_release(v, &req->range);
+	if (req->logged)
+		log_leave(v, req->period);
+	doubtful = req->lost || req->status;
+	if ((req->status && v->diskless) || req->remote)
+		req->status = req->acked ? BLK_STS_OK : BLK_STS_IOERR;
+	if (doubtful && v->failing)
+		req->status = BLK_STS_IOERR;
+	held = doubtful && !req->status && (v->gate & GATE_GENERATION) && !v->failing;
 	if (held)
 		list_add_tail(&req->entry, &v->held);
 	else if (!--v->in_flight)
 		wake_up_all(&v->quiet);
-	if (req->lost && v->failing)
-		req->status = BLK_STS_IOERR;
 	spin_unlock_irqrestore(&v->io_lock, flags);
 	if (!held)
 		request_end(req);
@@ -98,7 +97,9 @@ static void request_leg_done(struct leg *leg, enum leg_end end)
 
 	/* Only ever set, and read after the last put: no lock. */
 	if (end == LEG_LOST)
-		req->lost = true;
+		WRITE_ONCE(req->lost, true);
+	else
+		WRITE_ONCE(req->acked, true);
 	request_put(req);
 }
 
@@ -108,13 +109,12 @@ static void request_broken(struct request *req)
 	struct volume *v = req->volume;
 
 	volume_count(v, REPL_C_ERRORS, 1);
-	if (is_flush(req->upper)) {
-		/* What its cache has lost is in no map: the next stop is not a clean one. */
-		WRITE_ONCE(v->broken, true);
-		return;
-	}
-	slot_mark_local_error(v, (u64)req->start << SECTOR_SHIFT,
-			      (u64)(req->last - req->start + 1) << SECTOR_SHIFT);
+	/* What the device's cache has lost with a flush may be anything. */
+	if (is_flush(req->upper))
+		detach_failed(v, 0, v->size);
+	else
+		detach_failed(v, (u64)req->range.start << SECTOR_SHIFT,
+				      (u64)(req->range.last - req->range.start + 1) << SECTOR_SHIFT);
 }
 
 /* Any context, interrupts included. */
@@ -144,8 +144,8 @@ static void request_clone_done(struct bio *clone)
 static void request_zero(struct work_struct *work)
 {
 	struct request *req = container_of(work, struct request, zero);
-	int err = backing_zero(&req->volume->data, (u64)req->start << SECTOR_SHIFT,
-			       (u64)(req->last - req->start + 1) << SECTOR_SHIFT,
+	int err = backing_zero(&req->volume->data, (u64)req->range.start << SECTOR_SHIFT,
+			       (u64)(req->range.last - req->range.start + 1) << SECTOR_SHIFT,
 			       bio_op(req->upper) == REQ_OP_DISCARD ||
 			       !(req->upper->bi_opf & REQ_NOUNMAP));
 
@@ -160,10 +160,11 @@ static void request_leg_fill(struct request *req, struct leg *leg)
 
 	leg->owner = req;
 	leg->done = request_leg_done;
-	leg->offset = (u64)req->start << SECTOR_SHIFT;
+	leg->offset = (u64)req->range.start << SECTOR_SHIFT;
 	leg->length = bio->bi_iter.bi_size;
 	leg->flags = (bio->bi_opf & REQ_FUA ? REPL_FF_FUA : 0);
 	leg->bio = NULL;
+	leg->data = NULL;
 	if (is_flush(bio)) {
 		leg->type = REPL_FRAME_FLUSH;
 		leg->offset = 0;
@@ -184,17 +185,21 @@ static void request_leg_fill(struct request *req, struct leg *leg)
 /* Exactly one of leg and bits for every slot, and the write's place in the order. */
 static void request_sample(struct volume *v, struct request *req)
 {
-	u64 offset = (u64)req->start << SECTOR_SHIFT;
+	u64 offset = (u64)req->range.start << SECTOR_SHIFT;
 	bool flush = is_flush(req->upper);
 	unsigned int i;
 
 	lockdep_assert_held(&v->io_lock);
 	v->in_flight++;
+	req->remote = v->diskless && !v->replacing;
 	if (!flush) {
 		req->sample = ++v->sampled;
+		req->logged = v->log.on;
+		if (req->logged)
+			req->period = log_enter(v, offset, req->upper->bi_iter.bi_size);
 		list_add_tail(&req->entry, &v->writes);
 		if (v->live) {
-			range_insert(req, &v->writes_by_range);
+			range_claim(v, &req->range);
 			req->tracked = true;
 		}
 	}
@@ -222,8 +227,12 @@ static enum passage request_try(struct volume *v, struct request *req)
 		return FAIL;
 	if (unlikely(v->gate))
 		return PARK;
-	if (v->live && !is_flush(req->upper) &&
-	    range_iter_first(&v->writes_by_range, req->start, req->last)) {
+	if (!is_flush(req->upper) &&
+	    unlikely(!log_covers(v, (u64)req->range.start << SECTOR_SHIFT, req->upper->bi_iter.bi_size))) {
+		log_want(v, (u64)req->range.start << SECTOR_SHIFT, req->upper->bi_iter.bi_size);
+		return PARK;
+	}
+	if (!is_flush(req->upper) && range_busy(v, &req->range)) {
 		v->overlap_waits = true;
 		return PARK;
 	}
@@ -235,9 +244,13 @@ static void request_local(struct request *req)
 {
 	struct bio *clone = &req->clone;
 
+	if (unlikely(req->remote)) {
+		request_local_done(req, BLK_STS_OK);
+		return;
+	}
 	if (is_zero(req->upper)) {
 		INIT_WORK(&req->zero, request_zero);
-		queue_work(repl_zero_wq, &req->zero);
+		queue_work(req->volume->zeroing, &req->zero);
 		return;
 	}
 	clone->bi_end_io = request_clone_done;
@@ -257,11 +270,14 @@ static struct request *request_alloc(struct volume *v, struct bio *bio)
 	req = container_of(clone, struct request, clone);
 	req->volume = v;
 	req->upper = bio;
-	req->start = bio->bi_iter.bi_sector;
-	req->last = req->start + max(bio_sectors(bio), 1u) - 1;
+	req->range.start = bio->bi_iter.bi_sector;
+	req->range.last = req->range.start + max(bio_sectors(bio), 1u) - 1;
 	atomic_set(&req->pending, 1);
 	req->tracked = false;
 	req->lost = false;
+	req->acked = false;
+	req->remote = false;
+	req->logged = false;
 	req->status = BLK_STS_OK;
 	req->legs = 0;
 	return req;
@@ -328,10 +344,13 @@ static void request_park(struct volume *v, struct bio *bio)
 		bio_io_error(bio);
 		return;
 	}
-	volume_count(v, v->gate ? REPL_C_GATE_WAITS : REPL_C_OVERLAPS, 1);
+	if (v->gate)
+		volume_count(v, REPL_C_GATE_WAITS, 1);
+	else if (v->overlap_waits)
+		volume_count(v, REPL_C_OVERLAPS, 1);
 	bio_list_add(&v->parked, bio);
 	/* What it waits for may have ended since request_try() looked. */
-	now = !v->gate && !v->overlap_waits;
+	now = !v->gate && !v->overlap_waits && !v->log.waits;
 	spin_unlock_irqrestore(&v->io_lock, flags);
 	if (now)
 		queue_work(repl_wq, &v->resume);
@@ -361,6 +380,7 @@ void request_resume(struct work_struct *work)
 	struct bio_list list;
 	struct bio *bio;
 
+	share_resume(v);
 	spin_lock_irq(&v->io_lock);
 	list = v->parked;
 	bio_list_init(&v->parked);
@@ -375,14 +395,16 @@ void request_resume(struct work_struct *work)
 
 	spin_lock_irq(&v->io_lock);
 	bio_list_merge_head(&v->parked, &again);
-	if (!v->gate && !v->overlap_waits)
+	if (!v->gate && !v->overlap_waits && !v->log.waits)
 		queue_work(repl_wq, &v->resume);
 	spin_unlock_irq(&v->io_lock);
 }
 
 /**
  * request_release_held() - complete what waited for the new generation
- * @v: the volume; the gate's peer-lost reason is gone, or it is failing
+ * @v: the volume
+ *
+ * Nothing, when another loss has shut the gate again: that one's generation is yet to come.
  *
  * Context: process; io_lock not held.
  */
@@ -394,7 +416,8 @@ void request_release_held(struct volume *v)
 
 	spin_lock_irq(&v->io_lock);
 	failing = v->failing;
-	list_splice_init(&v->held, &list);
+	if (failing || !(v->gate & GATE_GENERATION))
+		list_splice_init(&v->held, &list);
 	list_for_each_entry(req, &list, entry)
 		if (!--v->in_flight)
 			wake_up_all(&v->quiet);

@@ -8,18 +8,22 @@
 
 #include <linux/bio.h>
 #include "link.h"
+#include "range.h"
 #include "volume.h"
 
 struct request {
 	struct volume *volume;	/* the disk keeps it as long as a request lives */
 	struct bio *upper;
-	struct rb_node node;		/* volume->writes_by_range while ->tracked */
-	sector_t start, last, subtree_last;
+	struct span range;		/* taken while ->tracked */
 	struct list_head entry;		/* volume->writes until local is done; ->held at last */
 	u64 sample;			/* its number, in the order of volume->writes */
 	atomic_t pending;		/* the local write and the legs */
 	bool tracked;
 	bool lost;			/* a leg ended with its link */
+	bool acked;			/* a peer has it */
+	bool remote;			/* nothing is written here */
+	bool logged;			/* counts in volume->log, in ->period */
+	u8 period;
 	blk_status_t status;		/* of the local write; written before its pending drops */
 	u8 legs;
 	struct leg leg[REPL_LINKS_MAX];

@@ -12,12 +12,16 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 #include "apply.h"
+#include "detach.h"
 #include "gate.h"
 #include "link.h"
+#include "log.h"
 #include "meta.h"
 #include "netlink.h"
+#include "replace.h"
 #include "request.h"
 #include "role.h"
+#include "share.h"
 #include "slot.h"
 
 enum role_limits {
@@ -29,7 +33,10 @@ enum role_limits {
 struct peer_call {
 	struct leg leg;
 	struct completion ended;
-	struct repl_frame_generation body;
+	union {
+		struct repl_frame_generation generation;
+		struct repl_frame_settled settled;
+	} body;
 	u8 slot;
 	enum leg_end end;
 };
@@ -57,7 +64,7 @@ static void call_ended(struct leg *leg, enum leg_end end)
  * One frame to each live peer; waits for all answers.  The timeouts of the links
  * bound the wait.  Return: how many were called; ->calls says how each ended.
  */
-static unsigned int call_peers(struct volume *v, u8 type, const struct repl_frame_generation *body)
+static unsigned int call_peers(struct volume *v, u8 type, const void *body, u32 bytes)
 {
 	unsigned int i, n = 0;
 
@@ -75,9 +82,9 @@ static unsigned int call_peers(struct volume *v, u8 type, const struct repl_fram
 		call->leg.done = call_ended;
 		call->leg.type = type;
 		if (body) {
-			call->body = *body;
+			memcpy(&call->body, body, bytes);
 			call->leg.data = &call->body;
-			call->leg.length = sizeof(call->body);
+			call->leg.length = bytes;
 		}
 		link_queue(v->slot[i].link, &call->leg);
 	}
@@ -98,25 +105,45 @@ static void push_generation(struct repl_super *s, const struct repl_id *generati
 
 /* What the peers said about a generation. */
 struct answers {
-	unsigned int adopted, others;
+	unsigned int calls, adopted, lost, refused;
 };
 
 /* A peer has been equal in the new generation only once it has said so. */
-static int record_adopted(struct volume *v, unsigned int calls, struct answers *answers,
-			  struct why *why)
+static int record_adopted(struct volume *v, struct answers *answers, struct why *why)
 {
 	struct repl_super *s = meta_edit(v);
 	unsigned int i;
 
-	for (i = 0; i < calls; i++) {
-		if (v->calls[i].end == LEG_OK) {
+	for (i = 0; i < answers->calls; i++) {
+		switch (v->calls[i].end) {
+		case LEG_OK:
 			s->slot[v->calls[i].slot].generation = s->generation;
 			answers->adopted++;
-		} else {
-			answers->others++;
+			break;
+		case LEG_LOST:
+			answers->lost++;
+			break;
+		case LEG_REFUSED:
+			answers->refused++;
+			break;
 		}
 	}
 	return answers->adopted ? meta_commit(v, why) : 0;
+}
+
+/*
+ * Who was equal in the last generation follows this copy in the next one: a power cut
+ * must not take back what this copy has.  With internal metadata the superblock's own
+ * flush does it.
+ */
+static int commit_generation(struct volume *v, struct why *why)
+{
+	int err = v->meta.bdev && !v->diskless ? blkdev_issue_flush(v->data.bdev) : 0;
+
+	if (!err)
+		return meta_commit(v, why);
+	detach_failed(v, 0, v->size);
+	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 
 /*
@@ -128,7 +155,6 @@ static int begin_generation(struct volume *v, u32 set, u32 clear, struct answers
 {
 	struct repl_frame_generation body = { .previous = v->super.generation };
 	struct repl_super *s = meta_edit(v);
-	unsigned int calls;
 	int err;
 
 	get_random_bytes(&body.generation, sizeof(body.generation));
@@ -138,33 +164,65 @@ static int begin_generation(struct volume *v, u32 set, u32 clear, struct answers
 	push_generation(s, &body.generation);
 	s->flags &= ~cpu_to_le32(clear);
 	s->flags |= cpu_to_le32(set);
-	err = meta_commit(v, why);
+	err = commit_generation(v, why);
 	if (err)
 		return err;
 	volume_count(v, REPL_C_GENERATIONS, 1);
-	calls = call_peers(v, REPL_FRAME_GENERATION, &body);
+	spin_lock_irq(&v->io_lock);
+	log_untold(v);
+	spin_unlock_irq(&v->io_lock);
+	answers->calls = call_peers(v, REPL_FRAME_GENERATION, &body, sizeof(body));
 	netlink_event(v, REPL_EVENT_GENERATION, -1, "a new generation has begun");
-	return record_adopted(v, calls, answers, why);
+	return record_adopted(v, answers, why);
+}
+
+/* A link between two generations would mirror writes that the other side cannot place. */
+static void end_refusing(struct volume *v, unsigned int calls)
+{
+	unsigned int i;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < calls; i++) {
+		struct slot *slot = &v->slot[v->calls[i].slot];
+
+		if (v->calls[i].end == LEG_REFUSED && slot->link)
+			link_kill_locked(slot->link, "the peer has refused the new generation");
+	}
+	spin_unlock_irq(&v->io_lock);
 }
 
 /* ---------------------------------------------------- a peer was lost -- */
 
-/* Takes a grant, if one is needed: it is good for one generation. */
-static bool loss_to_handle(struct volume *v, u64 *losses)
+/* The volume fails: what waits for a generation that will never be has failed, too. */
+static void fail_waiting(struct volume *v)
 {
-	bool handle;
+	request_fail_parked(v);
+	request_release_held(v);
+	netlink_event(v, REPL_EVENT_ERROR, -1, "all I/O fails from now on: %pg has failed",
+		      v->data.bdev);
+}
+
+/*
+ * Which reasons a new generation will end.  Takes a grant, if one is needed: it is good for
+ * one generation.  To go on without the own disk needs none: the peers have everything.
+ */
+static u32 losses_to_handle(struct volume *v, u64 *losses)
+{
+	u32 reasons = 0;
 
 	spin_lock_irq(&v->io_lock);
-	handle = v->primary && !v->failing && (v->gate & REPL_GATE_PEER_LOST) &&
-		 (v->on_peer_loss == REPL_LOSS_CONTINUE || v->resume_granted);
+	if (v->primary && !v->failing)
+		reasons = v->gate & GATE_GENERATION;
+	if (v->on_peer_loss != REPL_LOSS_CONTINUE && !v->resume_granted)
+		reasons &= ~REPL_GATE_PEER_LOST;
 	v->resume_granted = false;
 	*losses = v->losses;
 	spin_unlock_irq(&v->io_lock);
-	return handle;
+	return reasons;
 }
 
 /**
- * role_lost_work() - go on without a lost peer, if the policy allows
+ * role_lost_work() - go on without a lost peer, if the policy allows, or without the disk
  * @work: volume->lost, on volume->ops
  *
  * A loss while the generation is being made keeps the gate shut: its own step follows.
@@ -174,24 +232,38 @@ void role_lost_work(struct work_struct *work)
 	struct volume *v = container_of(work, struct volume, lost);
 	struct answers answers = {};
 	struct why why = {};
+	u32 reasons;
 	u64 losses;
 	int err;
 
-	if (!loss_to_handle(v, &losses)) {
-		netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
+	detach_record(v);
+	if (READ_ONCE(v->failing)) {
+		fail_waiting(v);
+		return;
+	}
+	reasons = losses_to_handle(v, &losses);
+	if (!reasons) {
+		if (READ_ONCE(v->gate) & REPL_GATE_PEER_LOST)
+			netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
 		return;
 	}
 	err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, &answers, &why);
+	/* Who has refused is live no more; its loss is handled by a step of its own. */
+	if (!err)
+		end_refusing(v, answers.calls);
 	spin_lock_irq(&v->io_lock);
-	if (err)
+	/* When it could not be recorded here, but a peer is live, a step of its own follows. */
+	if (err && !v->diskless)
 		v->failing = true;
-	if (err || v->losses == losses)
-		gate_open(v, REPL_GATE_PEER_LOST);
+	if (v->failing || (!err && v->losses == losses)) {
+		if (reasons & REPL_GATE_PEER_LOST)
+			v->lost_slots = 0;
+		gate_open(v, reasons);
+	}
 	spin_unlock_irq(&v->io_lock);
-	if (err)
+	if (err && READ_ONCE(v->failing))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "I/O fails from now on: %s", why.text);
-	if (!(READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
-		request_release_held(v);
+	request_release_held(v);
 }
 
 /**
@@ -207,6 +279,25 @@ void role_peer_lost(struct volume *v)
 }
 
 /**
+ * role_go_on() - make the new generation and go on without lost peers, whatever the policy
+ * @v: frozen for a lost peer
+ * @why: filled in on error
+ *
+ * Context: control; may sleep.
+ */
+int role_go_on(struct volume *v, struct why *why)
+{
+	spin_lock_irq(&v->io_lock);
+	v->resume_granted = true;
+	spin_unlock_irq(&v->io_lock);
+	role_lost_work(&v->lost);
+	if (READ_ONCE(v->failing))
+		return why_set(why, -EIO, "%s: a device here has failed, all I/O fails: demote it by force",
+			       v->name);
+	return 0;
+}
+
+/**
  * role_resume() - REPL_CMD_THAW of REPL_GATE_PEER_LOST
  * @op: control
  * @why: filled in on error
@@ -217,13 +308,7 @@ int role_resume(struct op *op, struct why *why)
 
 	if (!(READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
 		return why_set(why, -ENOENT, "%s is not frozen for a lost peer", v->name);
-	spin_lock_irq(&v->io_lock);
-	v->resume_granted = true;
-	spin_unlock_irq(&v->io_lock);
-	role_lost_work(&v->lost);
-	if (READ_ONCE(v->failing))
-		return why_set(why, -EIO, "%s: the new generation cannot be recorded", v->name);
-	return 0;
+	return role_go_on(v, why);
 }
 
 /* --------------------------------------------- a peer's new generation -- */
@@ -240,19 +325,34 @@ static struct apply *take_generation(struct op *op, struct volume *v)
 	return apply;
 }
 
+/* A third node is not told: what it has is of the generation before. */
+static void end_others(struct volume *v, u8 slot)
+{
+	unsigned int i;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < v->slots; i++)
+		if (i != slot && v->slot[i].link)
+			link_kill_locked(v->slot[i].link, "another node has begun a generation");
+	spin_unlock_irq(&v->io_lock);
+}
+
 static u8 record_generation(struct volume *v, const struct repl_frame_generation *new, u8 slot,
 			    struct why *why)
 {
 	struct repl_super *s;
 
-	if (v->primary || !id_equal(&v->super.generation, &new->previous))
+	/* An id of zero means "none yet": nothing could ever be equal in it. */
+	if (v->primary || id_is_zero(&new->generation) ||
+	    !id_equal(&v->super.generation, &new->previous))
 		return REPL_STATUS_REFUSED;
+	end_others(v, slot);
 	s = meta_edit(v);
 	push_generation(s, &new->generation);
 	s->epoch = new->epoch;
-	s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
+	s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE | REPL_SB_PRIMARY);
 	s->slot[slot].generation = s->generation;
-	return meta_commit(v, why) ? REPL_STATUS_IO : REPL_STATUS_OK;
+	return commit_generation(v, why) ? REPL_STATUS_IO : REPL_STATUS_OK;
 }
 
 /*
@@ -314,6 +414,8 @@ static int check_promotion(struct volume *v, u32 flags, struct why *why)
 {
 	u32 sb = le32_to_cpu(v->super.flags);
 
+	if (v->diskless)
+		return detach_refuse(v, why);
 	if (v->zombie && disk_openers(v->disk))
 		return why_set(why, -EBUSY,
 			       "%s: somebody still has it open since its forced demotion: end that first",
@@ -332,24 +434,25 @@ static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
 	bool first = !(le32_to_cpu(v->super.flags) & REPL_SB_IDENTITY);
 
 	*set = REPL_SB_PRIMARY | REPL_SB_CONSISTENT | REPL_SB_IDENTITY;
-	*clear = REPL_SB_CLEAN | REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE;
+	*clear = REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE;
 	/* What has never held anything loses nothing by force. */
 	if ((flags & REPL_F_FORCE) && !first)
 		*set |= REPL_SB_BY_FORCE;
 	if (flags & REPL_F_PEER_DEAD)
 		*set |= REPL_SB_BY_PEER_DEAD;
-	if (flags & (REPL_F_FORCE | REPL_F_PEER_DEAD))
+	/* Without a peer, past or present, there is nobody who could know more. */
+	if ((flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !slot_others(&v->super, REPL_SLOTS_MAX))
 		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 
-/* The last step, against a link that dies at this moment. */
+/* The last step, against a link that dies at this moment, or brings a write of its primary. */
 static bool become_primary(struct volume *v, u8 live)
 {
 	bool done;
 
 	mutex_lock(&v->disk->open_mutex);
 	spin_lock_irq(&v->io_lock);
-	done = v->live == live;
+	done = v->live == live && v->promoting;
 	v->promoting = false;
 	if (done) {
 		v->primary = true;
@@ -358,20 +461,27 @@ static bool become_primary(struct volume *v, u8 live)
 		v->failing = false;
 		v->resume_granted = false;
 		v->lost_slots = 0;
+		share_end(v);
+		log_begin(v);
 	}
 	spin_unlock_irq(&v->io_lock);
 	mutex_unlock(&v->disk->open_mutex);
 	return done;
 }
 
-/* Nobody has the generation that was begun: it has never been. */
-static void take_back(struct volume *v, const struct repl_super *before, bool nobody,
-		      struct why *why)
+/*
+ * A generation that everybody has refused has never been.  One that somebody has, or may
+ * have, stays: whoever has it is equal to this copy then, and whoever lacks it follows.
+ */
+static void take_back(struct volume *v, const struct repl_super *before,
+		      const struct answers *answers, struct why *why)
 {
 	struct repl_super *s = meta_edit(v);
 
-	if (nobody)
+	if (!answers->adopted && !answers->lost)
 		*s = *before;
+	else
+		end_refusing(v, answers->calls);
 	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
 	/* Harmless when it fails: this copy then claims to have stopped as primary, uncleanly. */
 	meta_commit(v, why);
@@ -388,8 +498,8 @@ static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
 		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
 	promotion_flags(v, flags, &set, &clear);
 	err = begin_generation(v, set, clear, &answers, why);
-	if (err || answers.others || !become_primary(v, live)) {
-		take_back(v, before, !answers.adopted, why);
+	if (err || answers.lost || answers.refused || !become_primary(v, live)) {
+		take_back(v, before, &answers, why);
 		err = err ?: why_set(why, -ECONNABORTED,
 				     "%s: a peer was lost, or refused, while it was told: look at status, and try again",
 				     v->name);
@@ -429,15 +539,16 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 /* -------------------------------------------------------------- demote -- */
 
 /**
- * role_wait_quiet() - wait until no write is in flight
- * @v: not primary, or nobody has it open
+ * role_wait_quiet() - wait until no write is in flight, nor a read from a peer
+ * @v: not primary, or nobody has it open; a new disk is not filled to the end then
  *
  * Context: control; may sleep.
  */
 void role_wait_quiet(struct volume *v)
 {
+	replace_end(v);
 	spin_lock_irq(&v->io_lock);
-	wait_event_lock_irq(v->quiet, !v->in_flight, v->io_lock);
+	wait_event_lock_irq(v->quiet, !v->in_flight && !v->reading, v->io_lock);
 	spin_unlock_irq(&v->io_lock);
 }
 
@@ -497,30 +608,104 @@ static void fail_io(struct volume *v)
 	role_wait_quiet(v);
 }
 
-static int flush_everywhere(struct volume *v, struct why *why)
+/**
+ * role_flush_live() - flush here and, for a primary, on every live peer
+ * @v: the volume
+ * @why: filled in on error
+ *
+ * Context: control; may sleep.
+ * Return: 0 when all have; what was answered before is on stable media everywhere then.
+ */
+int role_flush_live(struct volume *v, struct why *why)
 {
 	int err = blkdev_issue_flush(v->data.bdev);
+	unsigned int i, calls = 0;
+
+	if (err) {
+		/* What its cache has lost may be anything, and nobody's fsync would tell. */
+		detach_failed(v, 0, v->size);
+		spin_lock_irq(&v->io_lock);
+		v->failing |= v->primary && !v->diskless;
+		spin_unlock_irq(&v->io_lock);
+		if (READ_ONCE(v->failing))
+			fail_waiting(v);
+		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
+	}
+	if (v->primary)
+		calls = call_peers(v, REPL_FRAME_FLUSH, NULL, 0);
+	for (i = 0; i < calls; i++)
+		if (v->calls[i].end != LEG_OK)
+			return why_set(why, -EIO, "%s: a peer was lost", v->name);
+	return 0;
+}
+
+/**
+ * role_tell_settled() - tell each live peer what the others have
+ * @v: primary
+ * @name: whether those that are live hold what came before the last time
+ *
+ * Context: control; waits for their answers.
+ * Return: whether all have answered: none of them has received anything before it that was
+ * written after this returns.
+ */
+bool role_tell_settled(struct volume *v, bool name)
+{
+	struct repl_frame_settled body = { .generation = v->super.generation };
+	unsigned int i, calls, n = 0;
+	bool all = true;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; name && i < v->slots && n < REPL_MAX_SETTLED; i++)
+		if (v->slot[i].link)
+			body.copy[n++] = v->super.slot[i].copy_id;
+	spin_unlock_irq(&v->io_lock);
+	calls = call_peers(v, REPL_FRAME_SETTLED, &body, sizeof(body));
+	for (i = 0; i < calls; i++)
+		all &= v->calls[i].end == LEG_OK;
+	return all;
+}
+
+static int flush_everywhere(struct volume *v, struct why *why)
+{
+	int err = v->diskless ? 0 : blkdev_issue_flush(v->data.bdev);
+	unsigned int i, calls;
 
 	if (err)
-		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
+		detach_failed(v, 0, v->size);
 	/* A peer that is lost here has its unflushed regions marked. */
-	call_peers(v, REPL_FRAME_FLUSH, NULL);
-	return 0;
+	calls = call_peers(v, REPL_FRAME_FLUSH, NULL, 0);
+	if (!err && !v->diskless)
+		return 0;
+	for (i = 0; v->diskless && i < calls; i++)
+		if (v->calls[i].end == LEG_OK)
+			return 0;
+	return why_set(why, err ?: -EIO, "%s: %pg cannot be flushed, and no live peer has been", v->name,
+		       v->data.bdev);
 }
 
 static int record_secondary(struct volume *v, struct why *why)
 {
-	bool count = false;
-	int err = 0;
+	int err = v->broken ? 0 : meta_save_maps(v, why);
 
-	/* With a third consumer the next write that arrives over a link sets bits again. */
-	if (slot_others(&v->super, REPL_SLOTS_MAX) <= 1)
-		err = meta_save_maps(v, &count, why);
 	if (err)
 		return err;
 	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
-	if (count)
+	if (!v->broken)
 		meta_maps_count(v->next);
+	err = meta_commit(v, why);
+	/* What a broken device has lost is in the log, as far as anybody knows. */
+	return err || v->broken ? err : log_reset(v, why);
+}
+
+/*
+ * An earlier demotion, or a promotion that failed, could not be recorded.  The log and
+ * what is FULL still cover everything, and stay as they are.
+ */
+static int record_missed(struct volume *v, struct why *why)
+{
+	if (!(le32_to_cpu(v->super.flags) & REPL_SB_PRIMARY))
+		return 0;
+	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
 	return meta_commit(v, why);
 }
 
@@ -537,7 +722,7 @@ int role_demote(struct volume *v, bool force, struct why *why)
 	int err;
 
 	if (!v->primary)
-		return 0;
+		return record_missed(v, why);
 	if (force) {
 		fail_io(v);
 	} else {
@@ -559,12 +744,18 @@ int role_demote(struct volume *v, bool force, struct why *why)
 	v->failing = false;
 	v->resume_granted = false;
 	v->lost_slots = 0;
-	gate_open(v, REPL_GATE_PEER_LOST);
+	log_end(v);
+	gate_open(v, GATE_GENERATION);
 	spin_unlock_irq(&v->io_lock);
 	request_fail_parked(v);
 	set_disk_ro(v->disk, true);
 	err = record_secondary(v, why);
 	netlink_event(v, REPL_EVENT_ROLE, -1, "secondary");
+	/* What the disk says then is an unclean stop as primary, which is the truth. */
+	if (err && force) {
+		netlink_event(v, REPL_EVENT_ERROR, -1, "the demotion is not recorded: %s", why->text);
+		err = 0;
+	}
 	return err;
 }
 

@@ -17,8 +17,11 @@ int role_change(struct op *op, struct why *why);
 int role_demote(struct volume *v, bool force, struct why *why);
 void role_peer_lost(struct volume *v);
 void role_lost_work(struct work_struct *work);
+int role_go_on(struct volume *v, struct why *why);
 int role_resume(struct op *op, struct why *why);
 void role_adopt_generation(struct apply *apply);
+int role_flush_live(struct volume *v, struct why *why);
+bool role_tell_settled(struct volume *v, bool name);
 void role_wait_quiet(struct volume *v);
 
 #endif /* REPL_ROLE_H */

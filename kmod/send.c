@@ -48,26 +48,25 @@ static bool send_headers(struct link *link, unsigned int bytes, int flags)
 	return send_all(link, &msg);
 }
 
-/* Header and payload in one call: encryption copies, and makes full records of it. */
-static bool send_gathered(struct link *link, const struct leg *leg)
+/* Header and payload in one call, copied: encryption makes full records of it. */
+static bool send_gathered(struct link *link, const struct bio *bio, struct bvec_iter iter)
 {
 	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	size_t bytes = sizeof(struct repl_frame) + iter.bi_size;
 	struct bio_vec *vec = link->tx_vec;
-	struct bvec_iter iter = leg->iter;
 	unsigned int n = 1;
 
 	bvec_set_page(&vec[0], link->tx_page, sizeof(struct repl_frame), 0);
 	while (iter.bi_size && n <= BIO_MAX_VECS) {
-		vec[n] = mp_bvec_iter_bvec(leg->bio->bi_io_vec, iter);
-		bio_advance_iter(leg->bio, &iter, vec[n].bv_len);
+		vec[n] = mp_bvec_iter_bvec(bio->bi_io_vec, iter);
+		bio_advance_iter(bio, &iter, vec[n].bv_len);
 		n++;
 	}
 	if (WARN_ON_ONCE(iter.bi_size)) {
 		link_kill(link, "a write has more segments than the disk declares");
 		return false;
 	}
-	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, vec, n,
-		      sizeof(struct repl_frame) + leg->iter.bi_size);
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, vec, n, bytes);
 	return send_all(link, &msg);
 }
 
@@ -121,13 +120,20 @@ static bool send_pages(struct link *link, const struct leg *leg)
 	return true;
 }
 
-static u32 payload_crc(const struct leg *leg)
+/**
+ * link_payload_crc() - the checksum that goes with a payload
+ * @bio: whose pages hold it
+ * @part: which part of them
+ *
+ * Context: any.
+ */
+u32 link_payload_crc(const struct bio *bio, struct bvec_iter part)
 {
 	struct bvec_iter iter;
 	struct bio_vec bv;
 	u32 crc = ~0u;
 
-	__bio_for_each_segment(bv, leg->bio, iter, leg->iter) {
+	__bio_for_each_segment(bv, bio, iter, part) {
 		void *at = bvec_kmap_local(&bv);
 
 		crc = crc32c(crc, at, bv.bv_len);
@@ -148,9 +154,11 @@ static bool send_leg(struct link *link, const struct leg *leg)
 		.offset = leg->offset,
 	};
 
-	if (leg->bio && link->crc) {
+	bool payload = leg->type == REPL_FRAME_WRITE;
+
+	if (payload && link->crc) {
 		frame.flags |= REPL_FF_CRC;
-		frame.payload_crc = payload_crc(leg);
+		frame.payload_crc = link_payload_crc(leg->bio, leg->iter);
 	}
 	frame_pack(wire, &frame);
 	if (leg->data) {
@@ -160,10 +168,10 @@ static bool send_leg(struct link *link, const struct leg *leg)
 		frame_pack(wire, &frame);
 		return send_headers(link, sizeof(*wire) + leg->length, 0);
 	}
-	if (!leg->bio)
+	if (!payload)
 		return send_headers(link, sizeof(*wire), 0);
 	if (link->tls)
-		return send_gathered(link, leg);
+		return send_gathered(link, leg->bio, leg->iter);
 	return send_headers(link, sizeof(*wire), MSG_MORE) && send_pages(link, leg);
 }
 
@@ -177,6 +185,19 @@ static void leg_release_tag(struct link *link, struct leg *leg)
 	link->free_tags[link->free++] = index;
 }
 
+static struct list_head *leg_list(struct link *link, const struct leg *leg)
+{
+	return leg->type == REPL_FRAME_ZEROES ? &link->zeroes : &link->queue;
+}
+
+static void leg_count_zeroes(struct link *link, const struct leg *leg, int sign)
+{
+	if (leg->type != REPL_FRAME_ZEROES)
+		return;
+	link->zero_bytes += sign * (s64)leg->length;
+	link->zero_legs += sign;
+}
+
 /* Its success is known: what it says about stable media is remembered here. */
 static void leg_settle(struct link *link, struct leg *leg)
 {
@@ -186,8 +207,7 @@ static void leg_settle(struct link *link, struct leg *leg)
 	list_del(&leg->entry);
 	leg_release_tag(link, leg);
 	link->in_flight_bytes -= leg->length;
-	if (leg->type == REPL_FRAME_ZEROES)
-		link->zero_bytes -= leg->length;
+	leg_count_zeroes(link, leg, -1);
 	if (leg->flushes) {
 		map_clear_all(&link->unflushed[!link->filling]);
 		link->flushing = false;
@@ -201,29 +221,41 @@ static void leg_settle(struct link *link, struct leg *leg)
 }
 
 /*
- * There must be a tag; and zeroing, which is cheap to ask for and slow to do, is not
- * asked for faster than it can be answered within the stuck-timeout.
+ * Zeroing is cheap to ask for and slow to do: it is not asked for faster than it can be
+ * answered within the stuck-timeout, and leaves tags for the others.
  */
-static bool leg_may_go(struct link *link, const struct leg *leg)
+static bool zeroes_may_go(const struct link *link, const struct leg *leg)
 {
-	if (!link->free)
-		return false;
-	return leg->type != REPL_FRAME_ZEROES || !link->zero_bytes ||
-	       link->zero_bytes + leg->length <= LINK_ZERO_BYTES;
+	return !link->zero_legs || (link->zero_legs < LINK_ZERO_LEGS &&
+				    link->zero_bytes + leg->length <= LINK_ZERO_BYTES);
 }
 
-/* The next leg to send, with a tag and LEG_SENDING; NULL: none, or no tag. */
-static struct leg *leg_take(struct link *link)
+/*
+ * The next leg to send; NULL: none, or no tag.  Zeroing first: its bounds keep it from
+ * crowding out the rest, and it would wait for ever behind a queue that never empties.
+ */
+static struct leg *leg_next(struct link *link)
 {
 	struct leg *leg;
-	u16 index;
 
 	lockdep_assert_held(&link->lock);
-	leg = list_first_entry_or_null(&link->queue, struct leg, entry);
-	if (!leg || !leg_may_go(link, leg))
+	if (!link->free)
 		return NULL;
-	if (leg->type == REPL_FRAME_ZEROES)
-		link->zero_bytes += leg->length;
+	leg = list_first_entry_or_null(&link->zeroes, struct leg, entry);
+	if (leg && zeroes_may_go(link, leg))
+		return leg;
+	return list_first_entry_or_null(&link->queue, struct leg, entry);
+}
+
+/* The next leg, with a tag and LEG_SENDING. */
+static struct leg *leg_take(struct link *link)
+{
+	struct leg *leg = leg_next(link);
+	u16 index;
+
+	if (!leg)
+		return NULL;
+	leg_count_zeroes(link, leg, 1);
 	index = link->free_tags[--link->free];
 	leg->tag = (link->tag_turn++ << LINK_TAG_BITS) | index;
 	link->by_tag[index] = leg;
@@ -242,16 +274,30 @@ static struct leg *leg_take(struct link *link)
 	return leg;
 }
 
+/* From the pages as they are now, which is what counts. */
+static void leg_requeue(struct link *link, struct leg *leg)
+{
+	lockdep_assert_held(&link->lock);
+	leg_release_tag(link, leg);
+	leg_count_zeroes(link, leg, -1);
+	leg->again = false;
+	leg->state = LEG_QUEUED;
+	list_move(&leg->entry, leg_list(link, leg));
+	volume_count(link->volume, REPL_C_RESENDS, 1);
+}
+
 static void leg_sent(struct link *link, struct leg *leg)
 {
 	unsigned long flags;
 	bool ended;
 
 	spin_lock_irqsave(&link->lock, flags);
-	link->sent_bytes += leg->bio ? leg->length : 0;
+	link->sent_bytes += leg->type == REPL_FRAME_WRITE ? leg->length : 0;
 	ended = leg->answered;
 	if (ended)
 		leg_settle(link, leg);
+	else if (leg->again)
+		leg_requeue(link, leg);
 	else
 		leg->state = LEG_SENT;
 	spin_unlock_irqrestore(&link->lock, flags);
@@ -272,27 +318,28 @@ void link_queue(struct link *link, struct leg *leg)
 	leg->state = LEG_QUEUED;
 	leg->answered = false;
 	leg->refused = false;
+	leg->again = false;
+	leg->filled = false;
 	leg->flushes = false;
 	leg->tries = 0;
 	spin_lock(&link->lock);
-	list_add_tail(&leg->entry, &link->queue);
+	list_add_tail(&leg->entry, leg_list(link, leg));
 	link->in_flight_bytes += leg->length;
 	spin_unlock(&link->lock);
 	wake_up(&link->wait);
 }
 
-/* The payload arrived damaged: once more, from the pages as they are now. */
+/* The payload arrived damaged: once more, if that helps. */
 static bool leg_again(struct link *link, struct leg *leg)
 {
 	lockdep_assert_held(&link->lock);
-	if (leg->state != LEG_SENT || ++leg->tries > LINK_TRIES)
+	if (leg->again || ++leg->tries > LINK_TRIES)
 		return false;
-	leg_release_tag(link, leg);
-	if (leg->type == REPL_FRAME_ZEROES)
-		link->zero_bytes -= leg->length;
-	leg->state = LEG_QUEUED;
-	list_move(&leg->entry, &link->queue);
-	volume_count(link->volume, REPL_C_RESENDS, 1);
+	if (leg->state == LEG_SENDING) {
+		leg->again = true;
+		return true;
+	}
+	leg_requeue(link, leg);
 	wake_up(&link->wait);
 	return true;
 }
@@ -312,6 +359,38 @@ static const char *status_words(u8 status)
 }
 
 /**
+ * link_reading() - which READ an arriving payload belongs to
+ * @link: the receiver's
+ * @frame: of a DATA, checked
+ *
+ * The leg stays what it is until link_answered(): only the receiver ends a leg that was
+ * sent, but for the teardown, which stops the receiver first.
+ *
+ * Context: the receiver.
+ * Return: NULL when nobody has asked for it.
+ */
+struct leg *link_reading(struct link *link, const struct frame *frame)
+{
+	struct leg *leg;
+
+	spin_lock_irq(&link->lock);
+	leg = link->by_tag[frame->tag & (LINK_TAGS - 1)];
+	if (leg && (leg->tag != frame->tag || leg->answered || leg->again ||
+		    leg->type != REPL_FRAME_READ || leg->offset != frame->offset ||
+		    leg->length != frame->length))
+		leg = NULL;
+	spin_unlock_irq(&link->lock);
+	return leg;
+}
+
+/* What a peer may say no to, and stay a peer. */
+static bool may_refuse(const struct leg *leg, u8 status)
+{
+	return (leg->type == REPL_FRAME_GENERATION && status == REPL_STATUS_REFUSED) ||
+	       (leg->type == REPL_FRAME_READ && status == REPL_STATUS_IO);
+}
+
+/**
  * link_answered() - the peer has answered a request
  * @link: the receiver's
  * @tag: of the request
@@ -324,17 +403,18 @@ static const char *status_words(u8 status)
 void link_answered(struct link *link, u32 tag, u8 status)
 {
 	struct leg *leg, *ended = NULL;
-	bool bad = false, refused;
+	bool bad = false, more = false, refused;
 
 	spin_lock_irq(&link->lock);
 	leg = link->by_tag[tag & (LINK_TAGS - 1)];
-	if (!leg || leg->tag != tag || leg->answered) {
+	if (!leg || leg->tag != tag || leg->answered ||
+	    (leg->type == REPL_FRAME_READ && status == REPL_STATUS_OK && !leg->filled)) {
 		bad = true;
 	} else if (status == REPL_STATUS_RESEND) {
 		if (!leg_again(link, leg))
 			bad = true;
 	} else {
-		refused = status == REPL_STATUS_REFUSED && leg->type == REPL_FRAME_GENERATION;
+		refused = may_refuse(leg, status);
 		if (status != REPL_STATUS_OK && !refused) {
 			bad = true;
 		} else {
@@ -343,10 +423,14 @@ void link_answered(struct link *link, u32 tag, u8 status)
 			if (leg->state == LEG_SENT) {
 				leg_settle(link, leg);
 				ended = leg;
+				/* It may have been waiting for this tag, or for less zeroing. */
+				more = leg_next(link);
 			}
 		}
 	}
 	spin_unlock_irq(&link->lock);
+	if (more)
+		wake_up(&link->wait);
 	if (ended)
 		ended->done(ended, ended->refused ? LEG_REFUSED : LEG_OK);
 	if (bad && status == REPL_STATUS_OK)
@@ -356,6 +440,31 @@ void link_answered(struct link *link, u32 tag, u8 status)
 }
 
 /* -------------------------------------------------------------- thread -- */
+
+/* Its pages go back to a pool that has no reference to wait for: they are copied. */
+static bool send_data(struct link *link, struct apply *apply)
+{
+	struct bvec_iter iter = { .bi_size = apply->frame.length };
+	struct frame frame = {
+		.type = REPL_FRAME_DATA,
+		.cookie = link->cookie,
+		.tag = apply->frame.tag,
+		.length = apply->frame.length,
+		.offset = apply->frame.offset,
+	};
+	bool ok;
+
+	if (link->crc) {
+		frame.flags |= REPL_FF_CRC;
+		frame.payload_crc = link_payload_crc(&apply->bio, iter);
+	}
+	frame_pack(page_address(link->tx_page), &frame);
+	ok = send_gathered(link, &apply->bio, iter);
+	if (ok)
+		link->sent_bytes += frame.length;
+	apply_free(apply);
+	return ok;
+}
 
 static bool send_answers(struct link *link, struct list_head *answers)
 {
@@ -392,9 +501,7 @@ static bool sender_idle(struct link *link)
 	bool idle;
 
 	spin_lock_irqsave(&link->lock, flags);
-	idle = list_empty(&link->answers) && !READ_ONCE(link->beat) &&
-	       (list_empty(&link->queue) ||
-		!leg_may_go(link, list_first_entry(&link->queue, struct leg, entry)));
+	idle = list_empty(&link->answers) && !READ_ONCE(link->beat) && !leg_next(link);
 	spin_unlock_irqrestore(&link->lock, flags);
 	return idle;
 }
@@ -402,16 +509,27 @@ static bool sender_idle(struct link *link)
 /* One thing to send; false: the link is to end. */
 static bool sender_step(struct link *link)
 {
+	struct apply *apply, *next, *data = NULL;
 	struct leg *leg = NULL;
 	LIST_HEAD(answers);
 	unsigned int n = 0;
 
 	spin_lock_irq(&link->lock);
-	while (!list_empty(&link->answers) && n++ < HEADERS_PER_PAGE)
-		list_move_tail(link->answers.next, &answers);
+	list_for_each_entry_safe(apply, next, &link->answers, entry) {
+		if (n == HEADERS_PER_PAGE || (n && apply_has_data(apply)))
+			break;
+		list_move_tail(&apply->entry, &answers);
+		n++;
+		if (apply_has_data(apply)) {
+			data = apply;
+			break;
+		}
+	}
 	if (!n)
 		leg = leg_take(link);
 	spin_unlock_irq(&link->lock);
+	if (data)
+		return send_data(link, data);
 	if (n)
 		return send_answers(link, &answers);
 	if (leg) {

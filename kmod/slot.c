@@ -1,12 +1,99 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The upper half is the data path's, under io_lock; the lower half is control's. */
+#include <linux/bitmap.h>
 #include <linux/slab.h>
 #include "cut.h"
+#include "detach.h"
 #include "gate.h"
 #include "link.h"
+#include "log.h"
 #include "meta.h"
 #include "netlink.h"
 #include "slot.h"
+
+/**
+ * slot_alloc_maps() - empty maps, and what tells that their image on disk is stale
+ * @size: of the volume, bytes
+ * @maps: its maps and ->touched are filled in; else zeroes
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM, with nothing allocated.
+ */
+int slot_alloc_maps(u64 size, struct slot *maps)
+{
+	u64 blocks = size >> REPL_BLOCK_SHIFT;
+
+	if (!map_init(&maps->map, blocks) && !map_init(&maps->settling, blocks)) {
+		maps->touched = kvcalloc(BITS_TO_LONGS(maps->map.pages), sizeof(long), GFP_KERNEL);
+		if (maps->touched)
+			return 0;
+	}
+	slot_free_maps(maps);
+	return -ENOMEM;
+}
+
+/**
+ * slot_free_maps() - give back all memory
+ * @maps: of slot_alloc_maps(), or zeroes
+ *
+ * Context: may sleep.
+ */
+void slot_free_maps(struct slot *maps)
+{
+	map_free(&maps->map);
+	map_free(&maps->settling);
+	kvfree(maps->touched);
+	maps->touched = NULL;
+}
+
+/* Who has @to without maps takes those of @from. */
+static void move_maps(struct slot *to, struct slot *from)
+{
+	swap(to->map, from->map);
+	swap(to->settling, from->settling);
+	swap(to->touched, from->touched);
+}
+
+static void touch(struct slot *slot, u64 first, u64 last)
+{
+	last = min(last, slot->map.bits - 1);
+	bitmap_set(slot->touched, first >> MAP_PAGE_SHIFT,
+		   (last >> MAP_PAGE_SHIFT) - (first >> MAP_PAGE_SHIFT) + 1);
+}
+
+/**
+ * slot_touch_page() - a page of the map has to be saved
+ * @v: the volume
+ * @slot: whose map
+ * @page: which
+ *
+ * Context: any; no lock held.
+ */
+void slot_touch_page(struct volume *v, struct slot *slot, unsigned long page)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&v->io_lock, flags);
+	if (slot->touched)
+		__set_bit(page, slot->touched);
+	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+/**
+ * slot_touch_map() - the bits of a map have been taken from the slot's for good
+ * @v: the volume, io_lock held
+ * @slot: whose; perhaps free by now
+ * @gone: as large as the slot's
+ */
+void slot_touch_map(struct volume *v, struct slot *slot, const struct map *gone)
+{
+	unsigned long page;
+
+	lockdep_assert_held(&v->io_lock);
+	for (page = 0; slot->touched && page < gone->pages; page++)
+		if (!map_page_empty(gone, page))
+			__set_bit(page, slot->touched);
+}
 
 /**
  * slot_mark() - a range has changed, or may have
@@ -23,39 +110,7 @@ void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length)
 	lockdep_assert_held(&v->io_lock);
 	WARN_ON_ONCE(slot->link);
 	map_set(&slot->map, first, last - first + 1);
-}
-
-/**
- * slot_mark_others() - this copy changes by the hand of one peer
- * @v: the volume; control has made its superblock say that the maps on disk do not count
- * @except: the peer's slot
- *
- * What a third node has of it, only the sender knows: a link to a third node ends,
- * and all its blocks are dirty.  Looked at for every write: maps are emptied, and links
- * joined, while this link lives.
- *
- * Context: a receiver.
- * Return: false when this node is, or is becoming, primary.
- */
-bool slot_mark_others(struct volume *v, struct slot *except)
-{
-	unsigned int i;
-	bool mine;
-
-	spin_lock_irq(&v->io_lock);
-	mine = v->primary || v->promoting;
-	for (i = 0; !mine && i < v->slots; i++) {
-		struct slot *slot = &v->slot[i];
-
-		if (slot == except || !slot->kind)
-			continue;
-		if (slot->link)
-			link_kill_locked(slot->link, "another node writes to this copy now");
-		if (slot->map.set != slot->map.bits)
-			map_set_all(&slot->map);
-	}
-	spin_unlock_irq(&v->io_lock);
-	return !mine;
+	touch(slot, first, last);
 }
 
 /**
@@ -74,42 +129,29 @@ bool slot_any_closing(const struct volume *v)
 }
 
 /**
- * slot_mark_local_error() - the backing device has failed a write that peers may have
- * @v: the volume
- * @offset: bytes
- * @length: bytes
- *
- * The copies may differ there: whoever was live is behind now.
- *
- * Context: any; no lock held.
+ * slot_end_links() - no peer is live any more
+ * @v: the volume, io_lock held
+ * @reason: in words, for the slots
  */
-void slot_mark_local_error(struct volume *v, u64 offset, u64 length)
+void slot_end_links(struct volume *v, const char *reason)
 {
-	unsigned long flags;
 	unsigned int i;
 
-	spin_lock_irqsave(&v->io_lock, flags);
-	v->broken = true;
-	for (i = 0; i < v->slots; i++) {
-		struct slot *slot = &v->slot[i];
-
-		if (slot->link)
-			link_kill_locked(slot->link, "the backing device here has failed a write");
-		if (slot->kind)
-			slot_mark(v, slot, offset, length);
-	}
-	spin_unlock_irqrestore(&v->io_lock, flags);
+	lockdep_assert_held(&v->io_lock);
+	for (i = 0; i < v->slots; i++)
+		if (v->slot[i].link)
+			link_kill_locked(v->slot[i].link, reason);
 }
 
 /**
  * slot_dirty() - how many blocks its consumer does not have
  * @slot: under volume->io_lock
  *
- * Return: blocks; one that is dirty in the map and in a cut counts twice.
+ * Return: blocks; one that is dirty in the map and in a cut, say, counts twice.
  */
 u64 slot_dirty(const struct slot *slot)
 {
-	return slot->map.set + (slot->cut ? cut_blocks(slot->cut) : 0);
+	return slot->map.set + slot->settling.set + (slot->cut ? cut_blocks(slot->cut) : 0);
 }
 
 /**
@@ -128,7 +170,7 @@ bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
 	if (slot->link || slot->closing)
 		return why_set(why, -EBUSY, "%s: slot %u has a link, or its last one is not done",
 			       v->name, slot->index);
-	if (slot->cut || !map_empty(&slot->map))
+	if (slot->cut || slot_dirty(slot))
 		return why_set(why, -EBUSY, "%s: slot %u is %llu blocks behind: catch up first",
 			       v->name, slot->index, slot_dirty(slot));
 	if (v->live >= REPL_LINKS_MAX)
@@ -136,6 +178,8 @@ bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
 			       v->name, v->live);
 	if (v->failing)
 		return why_set(why, -EIO, "%s: its I/O is failing: demote it first", v->name);
+	if (v->diskless)
+		return detach_refuse(v, why);
 	if (v->primary && (!(v->gate & REPL_GATE_JOIN) || !list_empty(&v->writes)))
 		return why_set(why, -EAGAIN,
 			       "%s: writes go on: freeze it for the join, and wait for the ticket",
@@ -171,7 +215,7 @@ static bool slot_busy(struct volume *v, struct slot *slot)
 
 static int slot_release(struct volume *v, struct slot *slot, struct why *why)
 {
-	struct map map;
+	struct slot gone = {};
 	int err;
 
 	memset(&meta_edit(v)->slot[slot->index], 0, sizeof(struct repl_super_slot));
@@ -181,10 +225,10 @@ static int slot_release(struct volume *v, struct slot *slot, struct why *why)
 	spin_lock_irq(&v->io_lock);
 	/* A cut that has begun meanwhile finds no map to come back to: cut_end(). */
 	slot->kind = REPL_SLOT_FREE;
-	map = slot->map;
-	memset(&slot->map, 0, sizeof(slot->map));
+	v->lost_slots &= ~(1u << slot->index);
+	move_maps(&gone, slot);
 	spin_unlock_irq(&v->io_lock);
-	map_free(&map);
+	slot_free_maps(&gone);
 	return 0;
 }
 
@@ -192,11 +236,11 @@ static int slot_release(struct volume *v, struct slot *slot, struct why *why)
 static int slot_assign(struct volume *v, struct slot *slot, const struct op *op, struct why *why)
 {
 	struct repl_super_slot *record = &meta_edit(v)->slot[slot->index];
-	struct map map = {};
+	struct slot fresh = {};
 	int err;
 
 	if (!slot->kind) {
-		err = map_init(&map, v->size >> REPL_BLOCK_SHIFT);
+		err = slot_alloc_maps(v->size, &fresh);
 		if (err)
 			return why_set(why, err, "%s: no memory for the map of slot %u", v->name,
 				       slot->index);
@@ -209,14 +253,17 @@ static int slot_assign(struct volume *v, struct slot *slot, const struct op *op,
 		record->copy_id = op->u.slot.copy;
 	err = meta_commit(v, why);
 	if (err) {
-		map_free(&map);
+		slot_free_maps(&fresh);
 		return err;
 	}
 	spin_lock_irq(&v->io_lock);
-	if (map.page)
-		slot->map = map;
-	map_set_all(&slot->map);
+	if (fresh.touched)
+		move_maps(slot, &fresh);
+	slot_mark(v, slot, 0, v->size);
 	slot->kind = op->u.slot.kind;
+	/* What is in flight is not logged: the slot is full. */
+	if (v->primary)
+		log_begin(v);
 	spin_unlock_irq(&v->io_lock);
 	return 0;
 }
@@ -260,13 +307,16 @@ int slot_set(struct op *op, struct why *why)
 	return slot_assign(v, slot, op, why);
 }
 
-/* The maps in memory will say more than those on disk: those must not count then. */
-static int clear_clean(struct volume *v, struct why *why)
+/* What lies beyond the end is ignored. */
+static void mark_extent(struct slot *slot, const struct repl_extent *extent)
 {
-	if (!(le32_to_cpu(v->super.flags) & REPL_SB_CLEAN))
-		return 0;
-	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
-	return meta_commit(v, why);
+	u64 count;
+
+	if (extent->block >= slot->map.bits || !extent->count)
+		return;
+	count = min(extent->count, slot->map.bits - extent->block);
+	map_set(&slot->map, extent->block, count);
+	touch(slot, extent->block, extent->block + count - 1);
 }
 
 /**
@@ -278,10 +328,8 @@ int slot_mark_extents(struct op *op, struct why *why)
 {
 	struct volume *v = op->volume;
 	unsigned int i, n;
-	int err = clear_clean(v, why);
+	int err = 0;
 
-	if (err)
-		return err;
 	spin_lock_irq(&v->io_lock);
 	for (i = 0; i < v->slots; i++)
 		if ((op->u.mark.mask & (1u << i)) && v->slot[i].link)
@@ -290,10 +338,10 @@ int slot_mark_extents(struct op *op, struct why *why)
 	for (i = 0; !err && i < v->slots; i++)
 		for (n = 0; (op->u.mark.mask & (1u << i)) && v->slot[i].kind &&
 			    n < op->u.mark.count; n++)
-			map_set(&v->slot[i].map, op->u.mark.extents[n].block,
-				op->u.mark.extents[n].count);
+			mark_extent(&v->slot[i], &op->u.mark.extents[n]);
 	spin_unlock_irq(&v->io_lock);
-	return err;
+	/* No write goes with them that would log their regions. */
+	return err ?: meta_save_maps(v, why);
 }
 
 /* Old writes on their way to the disk must not land on newer ones. */
@@ -321,6 +369,8 @@ int slot_follow(struct op *op, struct why *why)
 		return why_set(why, -ENOENT, "%s: slot %u is no peer's", v->name, op->u.slot.slot);
 	if (v->live)
 		return why_set(why, -EBUSY, "%s has a live link: end it first", v->name);
+	if (v->diskless)
+		return detach_refuse(v, why);
 	wait_for_closing(v);
 	s = meta_edit(v);
 	s->uuid = op->u.slot.copy;
@@ -341,12 +391,9 @@ static void record_join(struct volume *v, const struct op *op)
 		s->epoch = cpu_to_le64(op->u.link.epoch);
 		memcpy(s->history, op->u.link.history, sizeof(s->history));
 		s->flags |= cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_IDENTITY);
-		s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE);
+		s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE | REPL_SB_PRIMARY);
 	}
 	s->flags &= ~cpu_to_le32(REPL_SB_UNPROVEN | REPL_SB_CRASHED);
-	/* The first write that arrives marks all other slots: slot_mark_others(). */
-	if (slot_others(s, op->u.link.slot))
-		s->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
 	record->flags |= cpu_to_le32(REPL_SS_LIVE);
 	record->flags &= ~cpu_to_le32(REPL_SS_FULL);
 	record->generation = s->generation;
@@ -362,8 +409,17 @@ static bool join_refused(struct volume *v, const struct op *op, struct why *why)
 	spin_unlock_irq(&v->io_lock);
 	if (refused)
 		return true;
+	if (op->u.link.link->unflushed[0].bits != v->log.regions)
+		return why_set(why, -EAGAIN, "%s has grown since the link was made: make another",
+			       v->name);
 	if ((op->u.link.flags & REPL_LINK_FOLLOW) && v->primary)
 		return why_set(why, -EBUSY, "%s is primary here and cannot follow", v->name);
+	/* A copy that was not given up is one of the leader's generation, or has gone on since. */
+	if ((op->u.link.flags & REPL_LINK_FOLLOW) &&
+	    (le32_to_cpu(v->super.flags) & REPL_SB_CONSISTENT) &&
+	    !id_equal(&v->super.generation, &op->u.link.generation))
+		return why_set(why, -EBUSY, "%s: this copy is of another generation: it must follow first",
+			       v->name);
 	return false;
 }
 
@@ -397,6 +453,12 @@ int slot_join(struct op *op, struct why *why)
 		wait_for_closing(v);
 	if (join_refused(v, op, why))
 		return -EBUSY;
+	/* An empty map says that the data are on stable media here, too. */
+	err = blkdev_issue_flush(v->data.bdev);
+	if (err) {
+		detach_failed(v, 0, v->size);
+		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
+	}
 	record_join(v, op);
 	err = meta_commit(v, why);
 	if (err)
@@ -408,6 +470,8 @@ int slot_join(struct op *op, struct why *why)
 	if (err)
 		goto stop;
 	op->u.link.link = NULL;
+	if (op->u.link.flags & REPL_LINK_FOLLOW)
+		detach_mended(v);
 	grant_resume(v);
 	netlink_event(v, REPL_EVENT_LINK_UP, op->u.link.slot, "the link is live");
 	return 0;

@@ -8,9 +8,12 @@
 
 #include "volume.h"
 
+int slot_alloc_maps(u64 size, struct slot *maps);
+void slot_free_maps(struct slot *maps);
+void slot_touch_page(struct volume *v, struct slot *slot, unsigned long page);
+void slot_touch_map(struct volume *v, struct slot *slot, const struct map *gone);
 void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length);
-bool slot_mark_others(struct volume *v, struct slot *except);
-void slot_mark_local_error(struct volume *v, u64 offset, u64 length);
+void slot_end_links(struct volume *v, const char *reason);
 bool slot_any_closing(const struct volume *v);
 unsigned int slot_others(const struct repl_super *s, unsigned int except);
 bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why);

@@ -6,6 +6,8 @@
 #include <linux/ktime.h>
 #include "compat.h"
 #include "link.h"
+#include "replace.h"
+#include "shape.h"
 #include "slot.h"
 #include "status.h"
 
@@ -103,8 +105,8 @@ static int put_counters(struct sk_buff *msg, struct volume *v)
 
 static int put_state(struct sk_buff *msg, struct volume *v)
 {
+	u64 since, replaced, replace_since;
 	u32 gate, flags = 0;
-	u64 since;
 	u8 role;
 
 	spin_lock_irq(&v->io_lock);
@@ -113,8 +115,14 @@ static int put_state(struct sk_buff *msg, struct volume *v)
 	since = v->gate_since;
 	if (v->zombie && disk_openers(v->disk))
 		flags |= REPL_VF_ZOMBIE;
-	if (v->broken || v->failing)
+	if (v->broken)
 		flags |= REPL_VF_FAILED;
+	if (v->failing)
+		flags |= REPL_VF_FAILING;
+	if (v->diskless)
+		flags |= REPL_VF_DISKLESS;
+	if (replace_view(v, &replaced, &replace_since))
+		flags |= REPL_VF_REPLACING;
 	spin_unlock_irq(&v->io_lock);
 	if (!compat_flushes(v->disk))
 		flags |= REPL_VF_NO_FLUSH;
@@ -127,6 +135,10 @@ static int put_state(struct sk_buff *msg, struct volume *v)
 	    nla_put_u32(msg, REPL_A_VOLUME_FLAGS, flags) ||
 	    nla_put_u8(msg, REPL_A_ON_PEER_LOSS, v->on_peer_loss))
 		return -EMSGSIZE;
+	if ((flags & REPL_VF_REPLACING) &&
+	    (nla_put_u64_64bit(msg, REPL_A_REPLACED, replaced, REPL_A_PAD) ||
+	     nla_put_u64_64bit(msg, REPL_A_REPLACE_MS, ms_since(replace_since), REPL_A_PAD)))
+		return -EMSGSIZE;
 	return 0;
 }
 
@@ -134,7 +146,8 @@ static int put_state(struct sk_buff *msg, struct volume *v)
 static int put_super(struct sk_buff *msg, struct volume *v)
 {
 	const struct repl_super *s = &v->super;
-	u64 end = v->meta_offset + le64_to_cpu(s->meta_size);
+	u64 end = le64_to_cpu(s->meta_offset) + le64_to_cpu(s->meta_size);
+	u64 room = shape_room(s, bdev_nr_bytes(v->data.bdev), bdev_nr_bytes(volume_meta(v)->bdev));
 	unsigned int i;
 
 	lockdep_assert_held(&v->super_lock);
@@ -144,7 +157,8 @@ static int put_super(struct sk_buff *msg, struct volume *v)
 	    nla_put(msg, REPL_A_HISTORY, sizeof(s->history), s->history) ||
 	    nla_put_u64_64bit(msg, REPL_A_EPOCH, le64_to_cpu(s->epoch), REPL_A_PAD) ||
 	    nla_put_u32(msg, REPL_A_SB_FLAGS, le32_to_cpu(s->flags)) ||
-	    nla_put_u64_64bit(msg, REPL_A_META_END, end, REPL_A_PAD))
+	    nla_put_u64_64bit(msg, REPL_A_META_END, end, REPL_A_PAD) ||
+	    nla_put_u64_64bit(msg, REPL_A_ROOM, room, REPL_A_PAD))
 		return -EMSGSIZE;
 	for (i = 0; i < v->slots; i++)
 		if (put_slot(msg, v, i, &s->slot[i]))
@@ -162,6 +176,7 @@ static int put_volume(struct sk_buff *msg, struct volume *v)
 	    nla_put_string(msg, REPL_A_NAME, v->name) ||
 	    nla_put_u64_64bit(msg, REPL_A_SIZE, v->size, REPL_A_PAD) ||
 	    nla_put_u8(msg, REPL_A_LBS_SHIFT, v->lbs_shift) ||
+	    nla_put_u8(msg, REPL_A_REGION_SHIFT, v->region_shift) ||
 	    nla_put_u8(msg, REPL_A_SLOTS, v->slots) ||
 	    nla_put_string(msg, REPL_A_BACKING, backing) ||
 	    put_state(msg, v) || put_counters(msg, v))

@@ -7,17 +7,19 @@
 #include "disk.h"
 #include "gate.h"
 #include "link.h"
+#include "log.h"
 #include "meta.h"
 #include "netlink.h"
+#include "read.h"
+#include "replace.h"
 #include "request.h"
 #include "role.h"
 #include "slot.h"
 #include "volume.h"
 
 struct workqueue_struct *repl_wq;
-struct workqueue_struct *repl_zero_wq;
 
-enum { ZEROERS = 8 };	/* zeroing at a time, of all volumes: it blocks */
+enum { ZEROERS = 8 };	/* zeroing of one volume at a time */
 
 /* Volumes by minor; protects volume->up and ->leaving too.  Control never holds it across I/O. */
 static DEFINE_MUTEX(volumes_lock);
@@ -36,12 +38,20 @@ static void volume_free(struct work_struct *work)
 
 	if (v->ops)
 		destroy_workqueue(v->ops);
-	for (i = 0; i < REPL_SLOTS_MAX; i++)
+	if (v->logger)
+		destroy_workqueue(v->logger);
+	if (v->zeroing)
+		destroy_workqueue(v->zeroing);
+	for (i = 0; i < REPL_SLOTS_MAX; i++) {
 		map_free(&v->slot[i].map);
+		kvfree(v->slot[i].touched);
+	}
+	log_free(&v->log);
 	if (v->meta_page)
 		__free_page(v->meta_page);
 	kfree(v->next);
 	role_free_calls(v);
+	bioset_exit(&v->reads);
 	bioset_exit(&v->requests);
 	free_percpu(v->stats);
 	put_net_track(v->net, &v->net_tracker);
@@ -200,8 +210,10 @@ static int volume_alloc_parts(struct volume *v)
 	v->meta_page = alloc_page(GFP_KERNEL);
 	v->next = kzalloc(sizeof(*v->next), GFP_KERNEL);
 	v->ops = alloc_ordered_workqueue("repl%u-ops", WQ_MEM_RECLAIM, v->minor);
-	if (!v->stats || !v->meta_page || !v->next || !v->ops || role_alloc_calls(v) ||
-	    request_init_volume(v))
+	v->logger = alloc_ordered_workqueue("repl%u-log", WQ_MEM_RECLAIM | WQ_HIGHPRI, v->minor);
+	v->zeroing = alloc_workqueue("repl%u-zero", WQ_MEM_RECLAIM | WQ_UNBOUND, ZEROERS, v->minor);
+	if (!v->stats || !v->meta_page || !v->next || !v->ops || !v->logger ||
+	    !v->zeroing || role_alloc_calls(v) || request_init_volume(v) || read_init_volume(v))
 		return -ENOMEM;
 	return 0;
 }
@@ -227,6 +239,8 @@ static struct volume *volume_alloc(struct net *net, u32 minor, const char *name,
 	INIT_WORK(&v->resume, request_resume);
 	INIT_WORK(&v->lost, role_lost_work);
 	gate_init(v);
+	log_prepare(v);
+	replace_init(v);
 	mutex_init(&v->super_lock);
 	INIT_WORK(&v->free, volume_free);
 	atomic_inc(&volumes_alive);
@@ -314,10 +328,24 @@ void volume_forget(struct volume *v)
 	module_put(THIS_MODULE);
 }
 
+/* Both would share queues and reserves: each could wait for what only the other can give. */
+static int refuse_own_disk(struct volume *v, dev_t devt, struct why *why)
+{
+	if (!disk_is_ours(devt))
+		return 0;
+	return why_set(why, -EINVAL,
+		       "%s: device %u:%u is a replicated volume itself: give it a disk or a logical volume",
+		       v->name, MAJOR(devt), MINOR(devt));
+}
+
 static int open_devices(struct volume *v, const struct op *op, struct why *why)
 {
-	int err = backing_open(&v->data, op->u.attach.data, v, why);
+	int err = refuse_own_disk(v, op->u.attach.data, why);
 
+	if (!err && op->u.attach.has_meta)
+		err = refuse_own_disk(v, op->u.attach.meta, why);
+	if (!err)
+		err = backing_open(&v->data, op->u.attach.data, v, why);
 	if (!err && op->u.attach.has_meta)
 		err = backing_open(&v->meta, op->u.attach.meta, v, why);
 	return err;
@@ -327,6 +355,7 @@ static int open_devices(struct volume *v, const struct op *op, struct why *why)
 static void close_devices(struct volume *v)
 {
 	mutex_lock(&v->super_lock);
+	replace_close_retired(v);
 	backing_close(&v->meta);
 	backing_close(&v->data);
 	mutex_unlock(&v->super_lock);
@@ -375,9 +404,13 @@ int volume_attach(struct op *op, struct why *why)
 	if (!err)
 		err = meta_load_maps(v, why);
 	if (!err)
-		err = record_attach(v, op, why);
-	if (!err)
 		err = disk_create(v, why);
+	/* Last: what could not be attached has not been stopped uncleanly either. */
+	if (!err) {
+		err = record_attach(v, op, why);
+		if (err)
+			disk_destroy(v);
+	}
 	if (err) {
 		close_devices(v);
 		volume_forget(v);
@@ -398,23 +431,20 @@ static void close_links(struct volume *v)
 		link_close(v, &v->slot[i], "the volume was taken down");
 }
 
-/* The last superblock of this term; a cut that is still open keeps the maps from counting. */
+/* The last superblock of this term. */
 static int record_down(struct volume *v, struct why *why)
 {
-	bool count;
 	int err;
 
 	if (v->broken)
 		return 0;
-	err = meta_save_maps(v, &count, why);
+	err = meta_save_maps(v, why);
 	if (err)
 		return err;
 	meta_edit(v)->flags |= cpu_to_le32(REPL_SB_STOPPED);
-	if (count)
-		meta_maps_count(v->next);
-	else
-		v->next->flags &= ~cpu_to_le32(REPL_SB_CLEAN);
-	return meta_commit(v, why);
+	meta_maps_count(v->next);
+	err = meta_commit(v, why);
+	return err ?: log_reset(v, why);
 }
 
 /**
@@ -441,6 +471,8 @@ int volume_detach(struct op *op, struct why *why)
 	role_wait_quiet(v);
 	err = record_down(v, why);
 	gate_stop(v);
+	log_stop(v);
+	replace_stop(v);
 	cancel_work_sync(&v->resume);
 	cancel_work_sync(&v->lost);
 	netlink_event(v, REPL_EVENT_DETACHED, -1, "down");
@@ -452,26 +484,14 @@ int volume_detach(struct op *op, struct why *why)
 	return force ? 0 : err;
 }
 
-static void volume_destroy_queues(void)
-{
-	if (repl_zero_wq)
-		destroy_workqueue(repl_zero_wq);
-	if (repl_wq)
-		destroy_workqueue(repl_wq);
-}
-
 int volume_init(void)
 {
 	repl_wq = alloc_workqueue("repl", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0);
-	repl_zero_wq = alloc_workqueue("repl-zero", WQ_MEM_RECLAIM | WQ_UNBOUND, ZEROERS);
-	if (repl_wq && repl_zero_wq)
-		return 0;
-	volume_destroy_queues();
-	return -ENOMEM;
+	return repl_wq ? 0 : -ENOMEM;
 }
 
 void volume_exit(void)
 {
 	wait_event(volumes_gone, !atomic_read(&volumes_alive));
-	volume_destroy_queues();
+	destroy_workqueue(repl_wq);
 }

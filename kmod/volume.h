@@ -33,6 +33,7 @@
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
 #include <repl/format.h>
+#include <repl/wire.h>
 #include <uapi/linux/repl.h>
 #include "backing.h"
 #include "map.h"
@@ -41,6 +42,8 @@
 struct cut;
 struct link;
 struct peer_call;
+struct replacement;
+struct retired;
 
 enum volume_sizes {
 	VOLUME_GATES	= 5,	/* bits of enum repl_gate */
@@ -51,11 +54,37 @@ struct slot {
 	u8 index;
 	u8 kind;		/* enum repl_slot_kind; not free: writes count for it */
 	struct map map;		/* dirty blocks; empty while ->link is set */
+	struct map settling;	/* dirty, too: came before the last SETTLED; share.c */
+	unsigned long *touched;	/* a bit for each page of the maps that may differ on disk */
 	struct cut *cut;	/* holds the blocks of the open cut, which are dirty too */
 	struct link *link;	/* set: live, every write goes over it */
 	struct link *closing;	/* dead, but I/O that came over it is not done */
 	u64 since;		/* ktime_get_ns() of the last change of ->link */
 	char reason[REPL_TEXT_BYTES];	/* why the last link ended */
+};
+
+/* Regions that may have changed since the maps on disk; log.c.  Guarded by volume->io_lock. */
+struct region_log {
+	u64 regions;
+	unsigned long pages;
+	unsigned long *logged;		/* durably */
+	unsigned long *wanted;		/* writes wait for these */
+	unsigned long *drop;		/* to be taken out, once ->dropping */
+	unsigned long *busy[2];		/* written in this period, and in the one before */
+	unsigned int in_flight[2];	/* writes that began in that period */
+	u8 period;			/* index of the current one; control changes it */
+	u64 losses;			/* ->losses when the current cleaning began */
+	u64 seen;			/* ->sampled when the current cleaning began */
+	u8 untold;			/* so many SETTLED until all peers know that they are equal */
+	bool told;			/* one was sent right before this period began */
+	bool on;			/* writes have to be logged: primary, and there is a slot */
+	bool dropping;
+	bool waits;			/* something on ->parked waits for ->write */
+	struct list_head applies;	/* so do these, which came from a peer */
+	bool failed;			/* ->write has, since they were looked at last */
+	struct page *page;		/* ->write's */
+	struct work_struct write;
+	struct delayed_work clean;
 };
 
 /* Ends one freeze at its deadline. */
@@ -86,26 +115,33 @@ struct volume {
 	bool up;			/* volumes_lock: attach is done */
 	bool leaving;			/* volumes_lock: detach has begun */
 
-	/* Fixed from attach to detach. */
+	/* Fixed from attach to detach; but replace.c gives a diskless primary other devices. */
 	struct gendisk *disk;
 	struct backing data;
 	struct backing meta;		/* external metadata; ->bdev NULL: on ->data */
-	u64 meta_offset;		/* bytes */
-	u64 size;			/* bytes */
 	u8 slots;
 	u8 lbs_shift;
 	u8 region_shift;
 	struct volume_stats __percpu *stats;
 	struct workqueue_struct *ops;	/* control, one at a time */
+	struct workqueue_struct *logger;	/* writes the region log, alone */
+	struct workqueue_struct *zeroing;	/* here and for peers: blocks, for minutes perhaps */
 
-	spinlock_t io_lock;	/* protects everything down to ->held */
+	u64 size;			/* bytes; control, under super_lock and io_lock: it may grow */
+
+	spinlock_t io_lock;	/* protects everything down to ->replacement */
 	bool primary;		/* writes are accepted */
 	bool promoting;		/* will be, if nothing fails: a peer's writes are not */
 	bool resume_granted;	/* go on without the lost peer although the policy is to freeze */
 	bool open_ok;		/* the disk may be opened; also under disk->open_mutex */
-	bool failing;		/* I/O fails: forced demotion, or metadata are broken */
+	bool failing;		/* I/O fails: forced demotion, or nothing is left to go on from */
 	bool zombie;		/* openers of a forcibly ended term may remain */
-	bool broken;		/* the backing device has failed a write or a flush */
+	bool broken;		/* a device here has failed a write or a flush; detach.h */
+	bool diskless;		/* the live peers hold the only copies; read anywhere */
+	bool detaching;		/* ->diskless is not recorded yet */
+	bool replacing;		/* diskless, but a new disk is being filled: writes go there, too */
+	bool copy_waits;	/* ->copy waits for a write to end */
+	bool doubt;		/* a secondary's copy has a hole, and that is not recorded yet */
 	bool gate_stopped;	/* nobody can freeze it any more */
 	u8 on_peer_loss;
 	u8 live;		/* slots with a link */
@@ -116,18 +152,23 @@ struct volume {
 	u64 cuts;		/* begun so far: each empties a map */
 	u64 sampled;		/* writes so far */
 	unsigned int in_flight;	/* writes sampled, not yet completed upward */
+	unsigned int reading;	/* reads from peers: those that are not, and of ->copy */
 	struct slot slot[REPL_SLOTS_MAX];
-	struct rb_root_cached writes_by_range;	/* in flight, while ->live */
+	struct rb_root_cached writes_by_range;	/* in flight, while ->live; repairs; copying */
 	struct list_head writes;	/* not yet on the backing device, oldest first */
 	struct list_head drains;
-	struct bio_list parked;		/* wait for the gate, or for an overlap */
+	struct bio_list parked;		/* wait for the gate, an overlap, or the log */
 	bool overlap_waits;		/* something on ->parked waits for a write to end */
 	struct list_head held;		/* done, but for the gate to open */
+	struct region_log log;
 
-	wait_queue_head_t quiet;	/* ->in_flight is 0, a link is gone */
+	struct replacement *replacement;	/* control, too */
+
+	wait_queue_head_t quiet;	/* ->in_flight or ->reading is 0, a link is gone */
 	struct work_struct resume;	/* parked writes go on */
 	struct work_struct free;	/* after the last put */
 	struct bio_set requests;	/* see request.c */
+	struct bio_set reads;		/* see read.c */
 	struct gate_timer deadline[VOLUME_GATES];
 
 	struct mutex super_lock;	/* for a copy or a change of ->super, not across I/O */
@@ -139,6 +180,9 @@ struct volume {
 	struct page *meta_page;		/* for metadata I/O */
 	struct peer_call *calls;	/* REPL_LINKS_MAX; role.c */
 	struct work_struct lost;	/* a link was lost while primary */
+	struct retired *retired;	/* devices that were replaced; replace.c */
+	struct delayed_work copy;	/* on repl_wq: fills a new disk */
+	struct delayed_work settle;	/* on ->ops: it is full, or cannot be filled */
 };
 
 /* A step of control. */
@@ -153,7 +197,7 @@ struct op {
 		struct {
 			dev_t data, meta;
 			bool has_meta, has_end, ran;
-			u64 meta_end;
+			u64 meta_end, rate;
 			u8 key[REPL_KEY_BYTES];
 		} attach;
 		struct {
@@ -183,12 +227,13 @@ struct op {
 			u8 slot;
 			u64 cookie;
 		} adopt;
+		struct repl_frame_settled settled;
 		u32 gate;
+		u64 size;
 	} u;
 };
 
 extern struct workqueue_struct *repl_wq;	/* data path work; reclaim-safe, never long */
-extern struct workqueue_struct *repl_zero_wq;	/* zeroing, which may take minutes */
 
 struct volume *volume_get_minor(struct net *net, u32 minor);
 struct volume *volume_next(struct net *net, u32 *minor);

@@ -15,6 +15,7 @@
 #include "err.h"
 #include "id.h"
 #include "key.h"
+#include "place.h"
 #include "super.h"
 #include "units.h"
 
@@ -34,11 +35,11 @@ enum fsck_limits {
 static const char usage_text[] =
 "usage: fsck.repl [OPTION...] DEVICE\n"
 "\n"
-"Prints the metadata of a volume's copy and checks them. Changes nothing.\n"
+"Prints the metadata of a volume's copy and checks them. Changes nothing on it.\n"
 "\n"
 "  --metadata DEVICE   the metadata lie on this device\n"
-"  --meta-end BYTES    the metadata end here, not at the device's end (a device\n"
-"                      that has grown since)\n"
+"  --meta-end BYTES    the metadata end here, not at the device's end, nor where\n"
+"                      this node's agent has noted\n"
 "  --json              print one JSON object\n"
 "  --help              show this\n"
 "\n"
@@ -159,7 +160,7 @@ static int count_bitmap(const struct device *d, uint64_t offset, uint64_t bits, 
 /* Otherwise every block is dirty, whatever the map says. */
 static bool map_counts(const struct repl_super *sb, unsigned int slot)
 {
-	return (le32toh(sb->flags) & REPL_SB_CLEAN) &&
+	return (le32toh(sb->flags) & REPL_SB_MAPS) &&
 	       !(le32toh(sb->slot[slot].flags) & REPL_SS_FULL);
 }
 
@@ -202,8 +203,12 @@ static int check(struct report *r, const struct options *o, struct err *e)
 	if (r->chosen < 0)
 		return 0;
 	if (super_verify_place(&r->copy[r->chosen], r->data.size, r->meta_end, !!o->metadata,
-			       add_problem, r) == 0)
-		read_bitmaps(r);
+			       add_problem, r))
+		return 0;
+	read_bitmaps(r);
+	/* Who had to say it once need not say it again; nor need repl-ctl up be told. */
+	if (o->meta_end && place_note(&r->copy[r->chosen].copy_id, r->meta_end, e))
+		fprintf(stderr, "fsck.repl: %s\n", e->text);
 	return 0;
 }
 
@@ -214,7 +219,7 @@ static const struct flag_word {
 	const char *word;
 } super_words[] = {
 	{ REPL_SB_CONSISTENT,	"consistent" },
-	{ REPL_SB_CLEAN,	"clean" },
+	{ REPL_SB_MAPS,		"maps" },
 	{ REPL_SB_PRIMARY,	"primary" },
 	{ REPL_SB_IDENTITY,	"identity" },
 	{ REPL_SB_EXTERNAL,	"external" },
@@ -528,7 +533,7 @@ static int open_devices(struct report *r, const struct options *o, struct err *e
 		r->where = &r->meta;
 		r->in_use |= meta_in_use;
 	}
-	r->meta_end = o->meta_end ? o->meta_end : device_meta_end(r->where);
+	r->meta_end = o->meta_end ? o->meta_end : place_find(r->where->fd, r->where->size);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "device.h"
 #include "err.h"
 #include "id.h"
+#include "place.h"
 #include "signature.h"
 #include "super.h"
 #include "units.h"
@@ -179,31 +180,6 @@ static int parse_options(struct options *o, int argc, char **argv)
 
 /* -- what lies there ------------------------------------------------------- */
 
-/* A former copy's superblock: libblkid does not know it. */
-static int find_copy(const struct device *d, char *text, size_t size, struct err *e)
-{
-	uint64_t end = device_meta_end(d);
-	struct repl_super *super;
-	int ret = 0;
-
-	*text = '\0';
-	if (end < REPL_SB_COPIES * REPL_SB_BYTES)
-		return 0;
-	super = calloc(REPL_SB_COPIES, sizeof(*super));
-	if (!super)
-		return err_set(e, ENOMEM, "out of memory");
-	ret = device_read_supers(d, end, super, e);
-	for (unsigned int i = 0; i < REPL_SB_COPIES && !ret; i++) {
-		if (super_is_blank(&super[i]))
-			continue;
-		snprintf(text, size, "the metadata of repl volume \"%.*s\"",
-			 (int)sizeof(super[i].name), super[i].name);
-		ret = 1;
-	}
-	free(super);
-	return ret;
-}
-
 /* @data_expected: a file system is what --adopt is for. */
 static int check_signatures(const struct device *d, const struct options *o, bool data_expected,
 			    struct err *e)
@@ -211,7 +187,7 @@ static int check_signatures(const struct device *d, const struct options *o, boo
 	char found[256];
 	int count;
 
-	count = find_copy(d, found, sizeof(found), e);
+	count = signature_find_copy(d, place_find(d->fd, d->size), found, sizeof(found), e);
 	if (!count && !data_expected)
 		count = signature_find(d, found, sizeof(found), e);
 	if (count <= 0)
@@ -298,7 +274,7 @@ static int plan(struct copy *c, struct err *e)
 
 static void fill_super(const struct copy *c, struct repl_super *sb)
 {
-	uint32_t flags = REPL_SB_CLEAN | REPL_SB_STOPPED;
+	uint32_t flags = REPL_SB_MAPS | REPL_SB_STOPPED;
 
 	memset(sb, 0, sizeof(*sb));
 	memcpy(sb->magic, REPL_SB_MAGIC, sizeof(sb->magic));
@@ -336,18 +312,28 @@ static int write_super(const struct copy *c, struct repl_super *sb, unsigned int
 	return ret;
 }
 
-/* Superblocks of a former life at the end of a device would be found first by a later fsck. */
-static int clear_stale(const struct device *d, struct err *e)
+static int clear_stale_at(const struct device *d, uint64_t end, struct err *e)
 {
 	uint64_t bytes = REPL_SB_COPIES * REPL_SB_BYTES;
 	char found[256];
 	int ret;
 
-	ret = find_copy(d, found, sizeof(found), e);
+	ret = signature_find_copy(d, end, found, sizeof(found), e);
 	if (ret <= 0)
 		return ret;
-	ret = device_zero(d, bytes, device_meta_end(d) - bytes, e);
+	ret = device_zero(d, bytes, end - bytes, e);
 	return ret ? ret : device_sync(d, e);
+}
+
+/*
+ * Superblocks of a former life, at the end of a device or where the agent has noted one,
+ * would be found first by a later fsck.
+ */
+static int clear_stale(const struct device *d, struct err *e)
+{
+	int ret = clear_stale_at(d, place_find(d->fd, d->size), e);
+
+	return ret ? ret : clear_stale_at(d, device_meta_end(d), e);
 }
 
 /*

@@ -11,6 +11,8 @@
 
 #include <blkid.h>
 
+#include "super.h"
+
 /* Through a descriptor of its own: the library reads through the page cache. */
 static blkid_probe open_probe(const struct device *d, int *fd, struct err *e)
 {
@@ -77,6 +79,30 @@ int signature_find(const struct device *d, char *text, size_t size, struct err *
 	if (ret < 0)
 		return err_set(e, EIO, "%s: libblkid failed to read it", d->path);
 	return count;
+}
+
+int signature_find_copy(const struct device *d, uint64_t end, char *text, size_t size,
+			struct err *e)
+{
+	struct repl_super *super;
+	int ret = 0;
+
+	*text = '\0';
+	if (end < REPL_SB_COPIES * REPL_SB_BYTES)
+		return 0;
+	super = calloc(REPL_SB_COPIES, sizeof(*super));
+	if (!super)
+		return err_set(e, ENOMEM, "out of memory");
+	ret = device_read_supers(d, end, super, e);
+	for (unsigned int i = 0; i < REPL_SB_COPIES && !ret; i++) {
+		if (super_is_blank(&super[i]))
+			continue;
+		snprintf(text, size, "the metadata of repl volume \"%.*s\"",
+			 (int)sizeof(super[i].name), super[i].name);
+		ret = 1;
+	}
+	free(super);
+	return ret;
 }
 
 #ifdef BLKID_SUBLKS_FSINFO

@@ -17,6 +17,15 @@
 int signature_find(const struct device *d, char *text, size_t size, struct err *e);
 
 /**
+ * signature_find_copy - a copy of a repl volume, which no library knows
+ * @end: where its metadata would end: place_find()
+ * @text: what it is, in words, of @size bytes; "" when there is none
+ * Return: 1, 0 when there is none, or -errno.
+ */
+int signature_find_copy(const struct device *d, uint64_t end, char *text, size_t size,
+			struct err *e);
+
+/**
  * signature_reach - how far the file system on a device reaches
  * @end: bytes from the device's start; the first byte that it does not claim
  * Return: 0, -ENOTSUP when what lies there does not tell, or -errno.

@@ -8,7 +8,7 @@ USER_PACKAGES := libnl-3.0 libnl-genl-3.0 libssl libcrypto liburing blkid smartc
 USER_CFLAGS ?= -O2 -g
 USER_CFLAGS_ALL := $(USER_CFLAGS) -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread \
 	-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-	-fstack-protector-strong -fPIE -Iinclude -Iinclude/uapi -Iuserspace/lib \
+	-fstack-protector-strong -fPIE -Iinclude -Iinclude/uapi -Iuserspace/lib -Imkfs \
 	$(shell pkg-config --cflags $(USER_PACKAGES))
 USER_HARDEN := $(if $(filter -O%,$(filter-out -O0,$(USER_CFLAGS))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 USER_LIBS := $(shell pkg-config --libs $(USER_PACKAGES))
@@ -16,7 +16,8 @@ USER_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 
 lib_sources := $(wildcard userspace/lib/*.c)
 agent_sources := $(wildcard userspace/agent/*.c)
-ctl_sources := $(wildcard userspace/ctl/*.c)
+# Beside its own: what mkfs.repl, too, knows of devices.
+ctl_sources := $(wildcard userspace/ctl/*.c) mkfs/device.c mkfs/signature.c
 # One short line for each step; with V=1 the whole command, with make -s nothing.
 user_say = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-3s %s\n' $(1) $@;))
 user_object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -59,8 +59,11 @@ struct repl_id {
 enum repl_super_flags {
 	/* The data are those of one instant of the volume, and usable. */
 	REPL_SB_CONSISTENT	= 1 << 0,
-	/* The slot maps on disk say all there is to say; else every block counts as dirty. */
-	REPL_SB_CLEAN		= 1 << 1,
+	/*
+	 * The slot maps on disk and the region log together say all there is to say; else
+	 * every block counts as dirty.
+	 */
+	REPL_SB_MAPS		= 1 << 1,
 	/* The volume was primary here when this superblock was written. */
 	REPL_SB_PRIMARY		= 1 << 2,
 	/* This copy holds, or is being given, the volume that 'uuid' names. */

@@ -26,11 +26,15 @@ enum repl_wire_limits {
 	REPL_MAX_IO		= 1 << 20,	/* payload of one WRITE frame */
 	REPL_MAX_ZEROES		= 1 << 24,	/* bytes of one ZEROES frame */
 	REPL_MAX_OUTSTANDING	= 4096,		/* unanswered requests of one link */
+	REPL_MAX_SETTLED	= 4,		/* copies that one SETTLED frame names */
 	REPL_MSG_MAX		= (1 << 20) + 4096,	/* body of one session message */
 	REPL_MSG_EXTENTS_MAX	= 4096,		/* of one MAP message */
 	REPL_TEXT_MAX		= 512,		/* a reason in words */
 	REPL_NODE_MAX		= 64,		/* a node's name, with the zero */
 	REPL_TOKEN_BYTES	= 32,
+	REPL_DIGEST_BYTES	= 16,
+	REPL_DIGEST_KEY_BYTES	= 16,
+	REPL_DIGESTS_MAX	= 256,		/* of one DIGESTS message: one per block */
 };
 
 /* ---------------------------------------------------------------- links -- */
@@ -45,6 +49,9 @@ enum repl_frame_type {
 	REPL_FRAME_BEAT		= 5,	/* I live; needs no answer */
 	REPL_FRAME_ANSWER	= 6,	/* to the request that carried 'tag' */
 	REPL_FRAME_CLOSE	= 7,	/* orderly end: nothing more will be sent */
+	REPL_FRAME_READ		= 8,	/* 'length' bytes at 'offset', please; no payload */
+	REPL_FRAME_DATA		= 9,	/* answers a READ: the same range, and its bytes */
+	REPL_FRAME_SETTLED	= 10,	/* payload: struct repl_frame_settled */
 };
 
 /* repl_frame.flags */
@@ -52,7 +59,7 @@ enum repl_frame_flags {
 	REPL_FF_FUA		= 1 << 0,	/* WRITE, ZEROES: stable before the answer */
 	REPL_FF_PREFLUSH	= 1 << 1,	/* WRITE: flush first */
 	REPL_FF_UNMAP		= 1 << 2,	/* ZEROES: space may be given back */
-	REPL_FF_CRC		= 1 << 3,	/* WRITE, GENERATION: 'payload_crc' is valid */
+	REPL_FF_CRC		= 1 << 3,	/* of a payload: 'payload_crc' is valid */
 	REPL_FF_SYNC		= 1 << 4,	/* WRITE: somebody waits for it */
 	REPL_FF_ALL		= (1 << 5) - 1,
 };
@@ -86,7 +93,17 @@ struct repl_frame_generation {
 	__le64	epoch;
 };
 
+/*
+ * The copies that are named hold, on stable media, everything that came over this link
+ * before the last SETTLED: as its receiver does.  The first one on a link names nothing.
+ */
+struct repl_frame_settled {
+	struct repl_id	generation;	/* it counts in this one only */
+	struct repl_id	copy[REPL_MAX_SETTLED];	/* copy ids, then zero */
+};
+
 _Static_assert(sizeof(struct repl_frame) == 40, "a frame header is 40 bytes");
+_Static_assert(sizeof(struct repl_frame_settled) == 80, "as documented");
 _Static_assert(sizeof(struct repl_frame_generation) == 40, "as documented");
 
 /* ------------------------------------------------------------- sessions -- */
@@ -105,7 +122,7 @@ enum repl_msg_type {
 	REPL_MSG_DELTA_END	= 8,	/* struct repl_msg_delta, with the counts that were sent */
 	REPL_MSG_DELTA_DONE	= 9,	/* follower: applied and flushed; struct repl_msg_delta */
 	REPL_MSG_LINK_OFFER	= 10,	/* leader: struct repl_msg_link */
-	REPL_MSG_LINK_READY	= 11,	/* either: my end of the link's connection stands */
+	REPL_MSG_LINK_READY	= 11,	/* follower: struct repl_msg_link; my end stands */
 	REPL_MSG_LINK_ADOPT	= 12,	/* leader has adopted; follower adopts */
 	REPL_MSG_LINK_LIVE	= 13,	/* follower has adopted */
 	REPL_MSG_CONSENT_ASK	= 14,	/* struct repl_msg_consent */
@@ -117,6 +134,11 @@ enum repl_msg_type {
 	REPL_MSG_LINK_PROOF	= 20,	/* the other side's answer, over the offloaded keys */
 	REPL_MSG_FOLLOW		= 21,	/* leader: I lead, stop using your copy; struct repl_msg_volume */
 	REPL_MSG_FOLLOWING	= 22,	/* follower: durably so; MAP follows */
+	REPL_MSG_DIGESTS	= 23,	/* struct repl_msg_range, then a struct repl_digest a block */
+	REPL_MSG_WANT		= 24,	/* follower: struct repl_msg_want, the answer to one of those */
+	REPL_MSG_RESOLVE	= 25,	/* of a split: struct repl_msg_resolve, then words */
+	REPL_MSG_GROW		= 26,	/* struct repl_msg_grow: be as large, or say how large you can be */
+	REPL_MSG_GROWN		= 27,	/* struct repl_msg_grow, then words when refused */
 };
 
 struct repl_msg {
@@ -127,7 +149,10 @@ struct repl_msg {
 	__le32	reserved2;	/* 12 zero */
 };
 
-/* repl_msg_hello.features: none yet; unknown bits are ignored, missing needed ones refuse. */
+/*
+ * repl_msg_hello.features: no bit is defined.  They are sent as zero, and what comes is
+ * passed over: a feature that a node cannot do without needs a new version.
+ */
 struct repl_msg_hello {
 	__le16	version_min;		/*  0 */
 	__le16	version;		/*  2 */
@@ -144,12 +169,13 @@ enum repl_msg_volume_flags {
 	REPL_MV_CLEAN		= 1 << 2,	/* the last stop was clean */
 	REPL_MV_UNPROVEN	= 1 << 3,
 	REPL_MV_PRIMARY		= 1 << 4,	/* now */
-	REPL_MV_WAS_PRIMARY	= 1 << 5,	/* at the last stop */
+	REPL_MV_WAS_PRIMARY	= 1 << 5,	/* now; or at its last stop, and UNPROVEN since */
 	REPL_MV_SLOT		= 1 << 6,	/* the slot fields below speak about the receiver's copy */
 	REPL_MV_SLOT_LIVE	= 1 << 7,	/* recorded live in slot_generation */
 	REPL_MV_LINK_PLAIN	= 1 << 8,	/* wants its links without TLS */
 	REPL_MV_LIVE		= 1 << 9,	/* the kernel holds a live link to you: 'cookie' */
-	REPL_MV_ALL		= (1 << 10) - 1,
+	REPL_MV_FAILING		= 1 << 10,	/* its disk has failed: leads and follows nobody */
+	REPL_MV_ALL		= (1 << 11) - 1,
 };
 
 /* All that verdict() needs to know of a node's copy. */
@@ -167,7 +193,8 @@ struct repl_msg_volume {
 	__le64	slot_epoch;			/* 104 */
 	__le64	slot_dirty_blocks;		/* 112 in my map for you */
 	__le64	cookie;				/* 120 of the live link; 0 without one */
-	struct repl_id	history[REPL_HISTORY];	/* 128 */
+	__le64	alone_ms;			/* 128 since the last link to you ended; 0: not known */
+	struct repl_id	history[REPL_HISTORY];	/* 136 */
 };
 
 struct repl_msg_extent {
@@ -180,6 +207,21 @@ struct repl_msg_range {
 	__le64	length;		/* bytes */
 };
 
+/*
+ * Of one block, or of what the volume has of its last one.  A block of zeroes has a digest
+ * of zeroes; any other's is its GMAC with AES-128, the delta's key, and a nonce of the
+ * number of the block (le64) and four zeroes.  docs/PROTOCOL.md argues why that is enough.
+ */
+struct repl_digest {
+	__u8	b[REPL_DIGEST_BYTES];
+};
+
+struct repl_msg_want {
+	__le64	offset;		/* as in the DIGESTS */
+	__le64	length;
+	__u8	blocks[REPL_DIGESTS_MAX / 8];	/* bit n % 8 of byte n / 8: send block n of the range */
+};
+
 struct repl_msg_delta {
 	__le64	id;		/* chosen by the leader, echoed */
 	__le32	flags;		/* enum repl_msg_delta_flags */
@@ -187,8 +229,11 @@ struct repl_msg_delta {
 	__le64	blocks;		/* of the whole delta */
 	__le64	sent_bytes;	/* in BLOCKS so far */
 	__le64	zero_bytes;	/* in ZEROS so far */
+	__le64	compared_bytes;	/* in DIGESTS so far */
+	__le64	equal_bytes;	/* of these: not wanted */
 	struct repl_id	generation;	/* the follower has it once this delta is applied */
 	__le64	epoch;
+	__u8	digest_key[REPL_DIGEST_KEY_BYTES];	/* random, new in each DELTA_BEGIN */
 };
 
 enum repl_msg_delta_flags {
@@ -206,8 +251,39 @@ struct repl_msg_link {
 
 struct repl_msg_consent {
 	struct repl_id	generation;	/* in which both are equal */
-	__le32	granted;		/* 0 or 1 */
+	__le32	granted;		/* 0 or 1; ASK: absent peers are known to be off */
 	__le32	reserved;
+};
+
+enum repl_resolve_step {
+	REPL_RESOLVE_ASK	= 1,	/* to the discarded copy's node: a person has decided */
+	REPL_RESOLVE_PROGRESS	= 2,	/* from it: what only it has is being saved */
+	REPL_RESOLVE_REFUSED	= 3,	/* either: not so, in words; nothing was discarded */
+	REPL_RESOLVE_AGREED	= 4,	/* from it: saved, in words; lead, and I follow */
+	REPL_RESOLVE_STEPS	= 5,
+};
+
+/* repl_msg_resolve.flags */
+enum repl_msg_resolve_flags {
+	REPL_MR_NO_SAVE		= 1 << 0,	/* ASK: the person wants nothing saved */
+	REPL_MR_ALL		= (1 << 1) - 1,
+};
+
+/* A split is resolved between these two generations, and no others. */
+struct repl_msg_resolve {
+	struct repl_id	keep;		/*  0 generation of the copy that is kept */
+	struct repl_id	discard;	/* 16 of the one that is not */
+	__le32	step;			/* 32 enum repl_resolve_step */
+	__le32	flags;			/* 36 enum repl_msg_resolve_flags */
+	__le64	done_bytes;		/* 40 PROGRESS; else zero */
+	__le64	total_bytes;		/* 48 the same */
+};
+
+struct repl_msg_grow {
+	__le64	size;			/*  0 bytes.  GROW: to grow to, 0: only asks; GROWN: it has */
+	__le64	room;			/*  8 GROWN: bytes that it could have */
+	__le32	ok;			/* 16 GROWN: 0 or 1 */
+	__le32	reserved;		/* 20 */
 };
 
 /* First and only bytes of a plain link before its frames. */
@@ -219,10 +295,14 @@ struct repl_plain_hello {
 
 _Static_assert(sizeof(struct repl_msg) == 16, "a message header is 16 bytes");
 _Static_assert(sizeof(struct repl_msg_hello) == 144, "as documented");
-_Static_assert(sizeof(struct repl_msg_volume) == 384, "as documented");
-_Static_assert(sizeof(struct repl_msg_delta) == 64, "as documented");
+_Static_assert(sizeof(struct repl_msg_volume) == 392, "as documented");
+_Static_assert(sizeof(struct repl_digest) == 16, "as documented");
+_Static_assert(sizeof(struct repl_msg_want) == 48, "as documented");
+_Static_assert(sizeof(struct repl_msg_delta) == 96, "as documented");
 _Static_assert(sizeof(struct repl_msg_link) == 112, "as documented");
 _Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
+_Static_assert(sizeof(struct repl_msg_resolve) == 56, "as documented");
+_Static_assert(sizeof(struct repl_msg_grow) == 24, "as documented");
 _Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");
 
 #endif /* REPL_WIRE_H */

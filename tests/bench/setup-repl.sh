@@ -19,7 +19,8 @@ repl_network()
 	ip link add eth0 netns a type veth peer name eth0 netns b
 	for node in a b; do
 		in_node "$node" ip link set lo up
-		in_node "$node" ip link set eth0 up
+		# As the loopback device that the others use.
+		in_node "$node" ip link set eth0 mtu 65535 up
 	done
 	in_node a ip addr add 10.0.0.1/24 dev eth0
 	in_node b ip addr add 10.0.0.2/24 dev eth0
@@ -107,4 +108,5 @@ bench_teardown()
 	rmmod repl
 	ip netns del a
 	ip netns del b
+	rm -r "$(node_dir a)" "$(node_dir b)"
 }

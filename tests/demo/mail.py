@@ -244,9 +244,12 @@ def users(address):
 
 
 def mailbox(address, user):
-    """Every message of a mailbox, as bytes."""
+    """Every message of a mailbox, as bytes. What a mailbox that does not open holds counts as lost, not as a mishap."""
     connection = imap_login(address, user)
-    connection.select("INBOX", readonly=True)
+    answer, text = connection.select("INBOX", readonly=True)
+    if answer != "OK":
+        print(f"the mailbox of {user} does not open: {text}", file=sys.stderr)
+        return
     _, (count,) = connection.search(None, "ALL")
     numbers = count.split()
     for i in range(0, len(numbers), 50):

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # node.sh - the two virtual machines of the demo: what they boot from, start, kill, and commands in them.
-# Sourced by scripts/demo, which sets top (the source tree), run (a directory for this run), image, kernel (and its
-# series), node_cpus, port (a map) and with_repl.
+# Sourced by scripts/demo, which sets top (the source tree), build (what was built of it), run (a directory for this
+# run), image, kernel (and its series), node_cpus, port (a map) and with_repl.
 # shellcheck disable=SC2154
 #
 #   mail1 eth1 10.77.0.1 ----- replication link (a socket between the two QEMU) ----- 10.77.0.2 eth1 mail2
@@ -34,15 +34,19 @@ make_module_tree() { # TREE
 	mkdir -p "$to"
 	for path in "${module_folders[@]}"; do
 		mkdir -p "$to/kernel/$(dirname "$path")"
-		cp -a "$from/kernel/$path" "$to/kernel/$path"
+		[ -e "$from/kernel/$path" ] || path+=.xz
+		cp -a "$from/kernel/$path" "$to/kernel/$path" || return
 	done
-	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
-	[ -z "$with_repl" ] || install_repl "$1" "$to"
+	# Newer packages compress each module, which the initramfs cannot undo.
+	find "$to" -name '*.ko.xz' -exec xz -d {} + || return
+	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/" || return
+	[ -z "$with_repl" ] || install_repl "$1" "$to" || return
 	depmod -b "$1/usr" "$abi"
 }
 
 install_repl() { # TREE MODULES
-	env -u MAKEFLAGS -u MAKELEVEL make -s -C "$top" install "DESTDIR=$1" PREFIX=/usr "KVER=$series" INSTALL_MOD_STRIP=1
+	env -u MAKEFLAGS -u MAKELEVEL make -s -C "$top" install "BUILD=$build" "DESTDIR=$1" PREFIX=/usr \
+		"KVER=$series" INSTALL_MOD_STRIP=1 || return
 	# The guests' /lib is a link to /usr/lib.
 	mv "$1"/lib/modules/*/* "$2/"
 	rm -r "${1:?}/lib"
@@ -55,20 +59,21 @@ make_initrd() { # TREE-WITH-MODULES
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$top/tests/demo/image/init" "$root/init"
 	for module in "${boot_modules[@]}"; do
-		modprobe -d "$1/usr" -S "$abi" -D "$module" | awk '$1 == "insmod" { print $2 }'
+		modprobe -d "$1/usr" -S "$abi" -D "$module" | awk '$1 == "insmod" { print $2 }' || exit
 	done | awk '!seen[$0]++' | while read -r file; do
 		cp "$file" "$root/modules/"
 		basename "$file"
-	done >"$root/modules/order"
+	done >"$root/modules/order" || return
 	(cd "$root" && find . | cpio --quiet -R 0:0 -o -H newc) >"$run/initrd.img"
 }
 
 # The project's programs, units and rules, where a package would put them; the initramfs copies the tree over the root.
+# The caller asks whether it worked, which switches errexit off in here: each step that can fail says so itself.
 make_software_disk() {
 	local tree=$run/software/tree
 	mkdir -p "$tree"
-	make_module_tree "$tree"
-	make_initrd "$tree"
+	make_module_tree "$tree" || return
+	make_initrd "$tree" || return
 	fakeroot mke2fs -q -t ext4 -O ^has_journal -d "$run/software" "$run/software.ext4" 64M
 }
 
@@ -90,9 +95,10 @@ free_ports() { # COUNT : ports of the loopback that nobody listens on, one a lin
 # mail2 is the listening end of the replication link: QEMU's listening end takes a new connection when the other
 # machine is killed and comes back. The connecting end tries once only, so mail2 has to be started before mail1.
 start_node() { # NODE
-	local node=$1 n=${1#mail} link=connect
+	local node=$1 n=${1#mail} link=connect accel="tcg,thread=multi"
+	if vm_kvm_usable; then accel=kvm; fi
 	[ "$node" = mail1 ] || link=listen
-	qemu-system-x86_64 -name "$node" -M q35 -cpu max -accel kvm -accel tcg,thread=multi -smp "$node_cpus" -m 512 \
+	qemu-system-x86_64 -name "$node" -M q35 -cpu max -accel "$accel" -smp "$node_cpus" -m 512 \
 		-nodefaults -display none -no-reboot -serial "file:$run/$node.console" \
 		-kernel "$kernel/vmlinuz" -initrd "$run/initrd.img" \
 		-append "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 demo.node=$node \

@@ -92,6 +92,8 @@ gives "wait for what?" 2 '--for is missing' repl-ctl wait spool
 gives "wait for nonsense" 2 '--for dinner: connected, in-sync' repl-ctl wait spool --for dinner
 gives "a timeout that is none" 2 '--timeout soon' repl-ctl wait spool --for connected --timeout soon
 gives "an option without its value" 2 '--for needs a value' repl-ctl wait spool --for
+gives "replace without a volume" 2 'exactly one volume' repl-ctl replace --device /dev/sdc
+gives "replace by a relative path" 2 '--device sdc: an absolute path' repl-ctl replace spool --device sdc
 gives "two overrides" 2 'exclude each other' repl-ctl primary spool --force --peer-dead
 gives "no volume" 2 'name a volume' repl-ctl up
 gives "two volumes at once as primary" 2 'exactly one volume' repl-ctl primary a b
@@ -128,6 +130,8 @@ is "$(jq -c '[.for, .timeout]' request)" '["connected",null]' "wait without an e
 run ctl reload
 is "$(jq -c '[.cmd, .volume]' request)" '["reload",null]' "what reload asks for"
 
+gives "replace in no volume's place" 1 'there is no etc/volumes/other.conf' ctl replace other
+
 answer_with '{"progress":"41 %"}' '{"ok":true,"text":"in sync after 3 s"}'
 run ctl wait spool --for in-sync
 is "$out" 'spool: in sync after 3 s' "without a terminal progress is not shown"
@@ -147,6 +151,55 @@ answer_with 'hello'
 gives "nonsense" 1 'of different versions' ctl up spool
 start_agent 'exit 0'
 gives "an agent that dies" 1 'ended before it answered' ctl up spool
+
+# --- a split ------------------------------------------------------------------------------------------------------
+
+keep=11111111-0000-0000-0000-000000000001 lose=22222222-0000-0000-0000-000000000002
+sides() { # ROLE-OF-MAIL1 ROLE-OF-MAIL2 : what the agent says of a split
+	printf '{"ok":true,"node":"mail1","volumes":[{"name":"spool","peers":[{"name":"mail2","reason":"split: ...","split":
+		{"common":"33333333-0000-0000-0000-000000000003","save_dir":"/x","sides":[
+		{"node":"mail1","role":"%s","generation":"%s","blocks":1,"bytes":4096,"alone_ms":null},
+		{"node":"mail2","role":"%s","generation":"%s","blocks":512,"bytes":2097152,"alone_ms":3600000}]}}]}]}' \
+		"$1" $keep "$2" $lose | tr -d '\n\t' >shown
+	echo >>shown
+	printf '%s\n' '{"progress":"saves"}' '{"ok":true,"text":"spool: mail1 is kept"}' >answer
+	rm -f request
+	# The played agent expands it.
+	# shellcheck disable=SC2016
+	start_agent 'case "$line" in *\"resolve\"*) cat answer ;; *) cat shown ;; esac'
+}
+asked() { jq -c "[.cmd, .volume, .keep, .keep_generation, .discard_generation, .no_save, .save_to]" request; }
+
+sides primary secondary
+gives "what each side would lose" 0 'mail1 +primary +11111111 +1 block, 4 KiB +not known' ctl resolve spool
+like "$out" 'mail2 +secondary +22222222 +512 blocks, 2 MiB +1 h( 0 min)? ago' "and the other"
+like "$out" 'generation 33333333' "since when"
+like "$out" 'To keep mail1: repl-ctl resolve spool --keep mail1' "and how to end it"
+is "$(jq -r .cmd request)" status "nothing was asked for"
+gives "without a terminal it wants --yes" 1 'no terminal to ask at; say --yes' ctl resolve spool --keep mail1
+is "$(jq -r .cmd request)" status "and asks for nothing"
+gives "the one in use" 1 'mail1 is primary, and its copy would go' ctl resolve spool --keep mail2 --yes
+is "$(jq -r .cmd request)" status "is not asked for either"
+gives "a node that has none" 1 'mail3 is neither mail1 nor mail2' ctl resolve spool --keep mail3 --yes
+gives "with --yes" 0 'spool: mail1 is kept.*repl-ctl wait spool --for in-sync' ctl resolve spool --keep mail1 --yes
+is "$(asked)" "[\"resolve\",\"spool\",\"mail1\",\"$keep\",\"$lose\",false,\"\"]" "what was shown is what is decided about"
+run ctl resolve spool --keep mail1 --yes --save-to .
+is "$(jq -r .save_to request)" "$(pwd -P)" "the agent gets a whole path"
+run ctl resolve spool --keep mail1 --yes --no-save --force
+is "$(jq -r .no_save request)" true "nothing saved, when forced"
+gives "not forced" 2 'it needs --force, too' ctl resolve spool --keep mail1 --yes --no-save
+gives "forced without need" 2 'only for --no-save' ctl resolve spool --keep mail1 --yes --force
+gives "saved and not" 2 'exclude each other' ctl resolve spool --keep mail1 --save-to . --no-save --force
+gives "whom?" 2 '--keep is missing' ctl resolve spool --yes
+gives "of which volume?" 2 'exactly one volume' ctl resolve --keep mail1
+echo '{"ok":false,"text":"spool: the copies have changed","code":1}' >answer
+gives "a refusal" 1 '^repl-ctl: spool: the copies have changed$' \
+	bash -c 'repl-ctl --config etc resolve spool --keep mail1 --yes 2>&1 >/dev/null'
+echo '{"ok":true,"volumes":[{"name":"spool","peers":[{"name":"mail2","reason":"in sync","split":null}]}]}' >shown
+gives "no split" 0 'no split is known with mail2: in sync' ctl resolve spool
+gives "nothing to decide" 1 'nothing to resolve' ctl resolve spool --keep mail1 --yes
+echo '{"ok":true,"volumes":[]}' >shown
+gives "a volume that is not up" 1 'is not up on this node' ctl resolve spool
 
 # --- status -------------------------------------------------------------------------------------------------------
 

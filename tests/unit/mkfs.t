@@ -69,7 +69,7 @@ ok "the data area is untouched" cmp -n 67063808 plain before
 run fsck.repl plain
 is "$rc" 0 "fsck.repl finds no error"
 like "$out" 'no errors' "and says so"
-is "$(field plain '.volume.flags')" '["clean","stopped"]' "fresh: clean, not consistent, no identity"
+is "$(field plain '.volume.flags')" '["maps","stopped"]' "fresh: not consistent, no identity"
 is "$(field plain '[.volume.uuid, .volume.generation]')" '[null,null]' "fresh: no volume, no generation"
 is "$(field plain '[.copies[].sequence]')" '[2,1]' "sequence numbers 2 and 1"
 is "$(field plain '[.volume | .name, .data_bytes, .block_bytes, .region_bytes, .slots_reserved]')" \
@@ -159,7 +159,7 @@ mke2fs -q -F -t ext4 ext 61440k
 truncate -s 64M ext
 run mkfs.repl --name a --adopt --force ext
 is "$rc" 0 "one that leaves room is adopted"
-is "$(field ext .volume.flags)" '["consistent","clean","identity","stopped"]' "adopted: consistent, with an identity"
+is "$(field ext .volume.flags)" '["consistent","maps","identity","stopped"]' "adopted: consistent, with an identity"
 is "$(field ext '[.volume.uuid, .volume.generation] | map(length)')" '[36,36]' "a random volume id and generation"
 is "$(field ext .volume.block_bytes)" 512 "and the device's own block size"
 ok "the file system is in order" e2fsck -fn ext
@@ -186,7 +186,7 @@ is "$rc" 0 "a full file system is adopted with external metadata"
 ok "and not one byte of it changes" cmp ext before
 is "$(field ext '[.volume.data_bytes, .volume.meta_offset]' --metadata meta)" "[67108864,$((mib - 45056))]" \
 	"all of the device is usable"
-is "$(field ext .volume.flags --metadata meta)" '["consistent","clean","identity","external","stopped"]' "flags say external"
+is "$(field ext .volume.flags --metadata meta)" '["consistent","maps","identity","external","stopped"]' "flags say external"
 refuses "external metadata are not found on the data device" 8 'holds no repl metadata' fsck.repl ext
 refuses "metadata without their data" 4 'lie on another device' fsck.repl meta
 refuses "the data device as its own metadata device" 1 'is the data device itself' \

@@ -182,6 +182,7 @@ void sim_agent_start(struct sim_node *n)
 	n->incarnation++;
 	core_init(&n->core, n->name, n->key, rng, s);
 	n->core.now = s->now;
+	n->core.link_bytes = s->link_bytes;
 	n->volume = core_volume_up(&n->core, "spool", &set, n->crashed, NULL);
 	n->crashed = false;
 	for (unsigned int i = 0; i < s->nodes; i++) {
@@ -294,6 +295,27 @@ void sim_secondary(struct sim_node *n)
 	sim_settle(n);
 }
 
+void sim_resolve(struct sim_node *n, const char *keep, bool no_save)
+{
+	struct core_request r = { .id = 1, .volume = "spool" };
+	struct core_resolution d = { .keep = keep, .no_save = no_save, .save_to = "" };
+	const struct pair *p;
+
+	if (!n->running)
+		return;
+	p = n->volume->pair[0];
+	d.shown.keep = p->mine.generation;
+	d.shown.discard = p->theirs.generation;
+	if (strcmp(keep, n->name)) {
+		d.shown.keep = p->theirs.generation;
+		d.shown.discard = p->mine.generation;
+	}
+	n->request = 1;
+	n->core.now = n->sim->now;
+	core_resolve(&n->core, &r, &d);
+	sim_settle(n);
+}
+
 void sim_init(struct sim *s, unsigned int nodes, uint64_t seed)
 {
 	memset(s, 0, sizeof(*s));
@@ -350,6 +372,8 @@ static void application(struct sim *s)
 		if (s->writing && k->primary && s->node[i].powered && !sim_random(s, 4) &&
 		    sk_write(k, sim_random(s, SK_BLOCKS), s->written + 1, s->now))
 			s->written++;
+		if (s->node[i].powered && !sim_random(s, 16))
+			sk_settle(k);
 	}
 }
 
@@ -367,10 +391,57 @@ static void timeouts(struct sim *s)
 	}
 }
 
+static void check_links(struct sim *s)
+{
+	for (unsigned int i = 0; i < sizeof(s->links) / sizeof(s->links[0]); i++)
+		if (s->link_bytes && s->links[i] && s->links[i]->bytes > s->link_bytes)
+			sim_broke(s, "no link carries more than its keys are good for", "");
+}
+
+static const struct sk_slot *slot_for(const struct sim_node *n, const struct sim_node *peer)
+{
+	for (unsigned int i = 0; i < SK_SLOTS; i++) {
+		const struct sk_slot *slot = &n->kernel.slot[i];
+
+		if (slot->kind && !memcmp(slot->key, peer->key, REPL_KEY_BYTES))
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * Two copies of one volume, neither of which has a link: of each block that differs one
+ * of the two knows that it may, in its map or in a cut that is open.  So nothing but a
+ * copy that was confirmed, and is on stable media, has cleared a bit.
+ */
+static void check_doubts(struct sim *s, const struct sim_node *one, const struct sim_node *other)
+{
+	const struct sk *a = &one->kernel, *b = &other->kernel;
+	const struct sk_slot *x = slot_for(one, other);
+	const struct sk_slot *y = slot_for(other, one);
+	char text[64];
+
+	if (!x || !y || x->link || y->link ||
+	    memcmp(&x->copy_id, &b->copy_id, sizeof(b->copy_id)) ||
+	    memcmp(&y->copy_id, &a->copy_id, sizeof(a->copy_id)))
+		return;
+	for (unsigned int i = 0; i < SK_BLOCKS; i++) {
+		if (a->data[i] == b->data[i] || x->dirty[i] || y->dirty[i] ||
+		    (x->cut_open && x->cut[i]) || (y->cut_open && y->cut[i]))
+			continue;
+		snprintf(text, sizeof(text), "block %u of %s and %s", i, one->name, other->name);
+		sim_broke(s, "what differs is dirty", text);
+	}
+}
+
 static void check(struct sim *s)
 {
 	unsigned int primaries = 0;
 
+	check_links(s);
+	for (unsigned int i = 0; i < s->nodes; i++)
+		for (unsigned int n = 0; n < i; n++)
+			check_doubts(s, &s->node[n], &s->node[i]);
 	for (unsigned int i = 0; i < s->nodes; i++)
 		primaries += s->node[i].kernel.primary && s->node[i].kernel.by_consent;
 	if (primaries > 1)

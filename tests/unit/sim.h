@@ -27,10 +27,14 @@ struct sim_pair {
 	int cut_slot;			/* -1: no cut */
 	uint64_t link_cookie, link_since;
 	struct msg_delta delta;		/* being sent */
+	struct suspect suspect;
+	unsigned int asked;		/* DIGESTS without a WANT yet */
 	unsigned int delta_at;		/* next block */
 	uint64_t delta_serial;
-	uint64_t apply_bytes;
+	struct msg_moved applied;
 	uint32_t apply_mask;
+	bool saving;
+	uint32_t save_turn;
 	unsigned int dials, offers, follows;	/* in this second */
 };
 
@@ -49,6 +53,9 @@ struct sim_node {
 	struct sk kernel;
 	bool settling;
 	unsigned int ticks;		/* in this millisecond */
+	bool saved_block[SK_BLOCKS];	/* the last file that was saved: which, and what */
+	uint64_t saved[SK_BLOCKS];
+	unsigned int saves;
 	uint32_t request;
 	bool request_ok;		/* of the last reply */
 	char request_text[512];
@@ -65,10 +72,17 @@ struct sim {
 	struct sk_link *links[64];	/* of which an agent or a kernel may know */
 	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];	/* the network between two nodes */
 	uint64_t cut_since[SIM_NODES_MAX][SIM_NODES_MAX];
-	unsigned int op_failures;	/* of 1000 kernel commands */
+	unsigned int op_failures;	/* of 1000 kernel commands, and of 1000 links */
+	unsigned int half_links;	/* next ones of which the leader's end fails alone */
+	uint16_t break_type;		/* of the message at which a session breaks; 0: none */
+	unsigned int break_nth;		/* which of them, from 1 */
+	bool break_after;		/* it still arrives; nothing behind it does */
+	unsigned int save_ms;		/* saving takes this long at least */
 	bool writing;			/* an application writes on the primary */
 	uint64_t written, acked[SK_BLOCKS];
 	uint64_t counters_at;
+	uint64_t link_bytes;		/* what a link's keys are good for; 0: anything */
+	unsigned int links_made;
 	const char *broken;		/* the first invariant that did not hold */
 	char detail[256];
 	bool verbose;
@@ -98,6 +112,9 @@ void sim_reset_sessions(struct sim_node *n);
 /** sim_primary - "repl-ctl primary"; the answer is in n->request_ok and _text */
 void sim_primary(struct sim_node *n, bool force, bool peer_dead);
 void sim_secondary(struct sim_node *n);
+
+/** sim_resolve - "repl-ctl resolve --keep", of the split as @n sees it now */
+void sim_resolve(struct sim_node *n, const char *keep, bool no_save);
 
 /* Conditions. */
 struct sim_node *sim_primary_node(struct sim *s);

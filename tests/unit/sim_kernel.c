@@ -25,7 +25,7 @@ void sk_init(struct sk *k, uint64_t (*random)(void *arg), void *arg)
 	k->random_arg = arg;
 	k->copy_id = random_id(k);
 	k->uuid = random_id(k);
-	k->flags = REPL_SB_CLEAN;
+	k->flags = REPL_SB_MAPS;
 }
 
 static uint64_t count(const bool *map)
@@ -63,6 +63,7 @@ void sk_get(const struct sk *k, struct kernel_volume *v, uint64_t now)
 			.dirty_blocks = count(s->dirty) + (s->cut_open ? count(s->cut) : 0),
 			.link = s->link ? REPL_LINK_LIVE : REPL_LINK_NONE,
 			.cookie = s->link ? s->link->cookie : 0,
+			.sent_bytes = s->link ? s->link->bytes : 0,
 		};
 		memcpy(o->key, s->key, sizeof(o->key));
 		v->slot_count++;
@@ -95,6 +96,7 @@ static bool queue(struct sk_link *l, struct sk *from, const struct sk_frame *f)
 		return false;
 	l->primary_end = l->end[0] == from ? 0 : 1;
 	l->frame[l->frames++] = *f;
+	l->bytes += f->generation ? 0 : REPL_BLOCK_BYTES;
 	return true;
 }
 
@@ -145,7 +147,7 @@ void sk_link_lost(struct sk *k, unsigned int slot)
 		new_generation(k);
 }
 
-static void mark_others(struct sk *k, unsigned int except)
+static void mark_others(struct sk *k, unsigned int except, uint64_t block)
 {
 	for (unsigned int i = 0; i < SK_SLOTS; i++) {
 		struct sk_slot *s = &k->slot[i];
@@ -154,7 +156,7 @@ static void mark_others(struct sk *k, unsigned int except)
 			continue;
 		if (s->link)
 			sk_link_lost(k, i);
-		memset(s->dirty, true, sizeof(s->dirty));
+		s->dirty[block] = true;
 	}
 }
 
@@ -171,8 +173,9 @@ static bool deliver(struct sk_link *l, const struct sk_frame *f, struct sk *from
 	}
 	if (to->primary)
 		return false;
-	mark_others(to, to_slot);
+	mark_others(to, to_slot, f->block);
 	to->data[f->block] = f->value;
+	to->cached[f->block] = false;
 	from->slot[l->slot[l->primary_end]].pending--;
 	return true;
 }
@@ -189,6 +192,42 @@ void sk_pump(struct sk_link *l)
 		}
 		memmove(l->frame, l->frame + 1, --l->frames * sizeof(l->frame[0]));
 	}
+}
+
+/* What a SETTLED says to @k of a copy that it names. */
+static void settled(struct sk *k, const struct sk *named, const struct repl_id *generation)
+{
+	for (unsigned int i = 0; i < SK_SLOTS; i++) {
+		struct sk_slot *s = &k->slot[i];
+
+		if (!s->kind || s->link || !id_equal(&s->copy_id, &named->copy_id) ||
+		    !id_equal(&k->generation, generation))
+			continue;
+		memset(s->dirty, false, sizeof(s->dirty));
+		s->flags = 0;
+		s->generation = *generation;
+	}
+}
+
+void sk_settle(struct sk *k)
+{
+	struct sk *peer[SK_SLOTS];
+	unsigned int peers = 0;
+
+	for (unsigned int i = 0; i < SK_SLOTS; i++) {
+		const struct sk_link *l = k->slot[i].link;
+
+		if (!l)
+			continue;
+		/* Not all writes have ended, or one that is live has not flushed. */
+		if (!l->alive || l->frames || !l->end[0] || !l->end[1])
+			return;
+		peer[peers++] = l->end[l->end[0] == k];
+	}
+	for (unsigned int i = 0; k->primary && !k->write_pending && i < peers; i++)
+		for (unsigned int n = 0; n < peers; n++)
+			if (n != i)
+				settled(peer[i], peer[n], &k->generation);
 }
 
 /* -------------------------------------------------------------- writes --- */
@@ -212,6 +251,7 @@ bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now)
 			s->dirty[block] = true;
 	}
 	k->data[block] = value;
+	k->cached[block] = false;
 	k->write_pending = true;
 	k->write_block = block;
 	k->write_value = value;
@@ -223,14 +263,26 @@ void sk_apply(struct sk *k, uint32_t mask, uint64_t block, uint64_t value)
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
 		if ((mask & 1u << i) && k->slot[i].kind)
 			k->slot[i].dirty[block] = true;
+	if (!k->cached[block])
+		k->stable[block] = k->data[block];
+	k->cached[block] = true;
 	k->data[block] = value;
+}
+
+void sk_flush(struct sk *k)
+{
+	memset(k->cached, false, sizeof(k->cached));
 }
 
 void sk_reboot(struct sk *k)
 {
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		if (k->cached[b] && k->random(k->random_arg) % 4)
+			k->data[b] = k->stable[b];
+	sk_flush(k);
 	if (k->primary)
 		k->flags |= REPL_SB_UNPROVEN;
-	k->flags &= ~(uint32_t)(REPL_SB_PRIMARY | REPL_SB_CLEAN);
+	k->flags &= ~(uint32_t)REPL_SB_PRIMARY;
 	for (unsigned int i = 0; i < SK_SLOTS; i++) {
 		struct sk_slot *s = &k->slot[i];
 		struct sk_link *l = s->link;
@@ -242,8 +294,14 @@ void sk_reboot(struct sk *k)
 		}
 		s->link = NULL;
 		s->pending = 0;
+		for (unsigned int b = 0; b < SK_BLOCKS; b++)
+			s->dirty[b] |= s->cut_open && s->cut[b];
 		s->cut_open = false;
-		memset(s->dirty, true, sizeof(s->dirty));
+		/* What a primary has logged; here that is all.  A secondary has less. */
+		if (k->primary)
+			memset(s->dirty, true, sizeof(s->dirty));
+		else
+			s->dirty[k->random(k->random_arg) % SK_BLOCKS] = true;
 	}
 	k->primary = k->gate_join = k->write_pending = false;
 }
@@ -296,7 +354,6 @@ static int mark(struct sk *k, const struct op *op, const char **why)
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
 		if ((op->mask & 1u << i) && k->slot[i].link)
 			return refuse(why, EBUSY, "the slot is live");
-	k->flags &= ~(uint32_t)REPL_SB_CLEAN;
 	for (size_t e = 0; e < op->extent_count; e++)
 		for (uint64_t b = 0; b < op->extents[e].count; b++)
 			for (unsigned int i = 0; i < SK_SLOTS; i++)
@@ -319,6 +376,9 @@ static int link_add(struct sk *k, const struct op *op, struct sk_link *l, uint64
 		return refuse(why, EAGAIN, "writes go on");
 	if ((op->flags & REPL_LINK_FOLLOW) && k->primary)
 		return refuse(why, EBUSY, "primary here and cannot follow");
+	if ((op->flags & REPL_LINK_FOLLOW) && (k->flags & REPL_SB_CONSISTENT) &&
+	    memcmp(&k->generation, &op->id, sizeof(op->id)))
+		return refuse(why, EBUSY, "of another generation");
 	if (op->flags & REPL_LINK_FOLLOW) {
 		k->generation = op->id;
 		k->epoch = op->epoch;
@@ -365,7 +425,6 @@ static int role(struct sk *k, const struct op *op, const char **why)
 	if (links && (op->flags & REPL_F_ALONE))
 		return refuse(why, EBUSY, "a link is there");
 	k->flags |= REPL_SB_PRIMARY | REPL_SB_CONSISTENT | REPL_SB_IDENTITY;
-	k->flags &= ~(uint32_t)REPL_SB_CLEAN;
 	if (op->flags & (REPL_F_FORCE | REPL_F_PEER_DEAD))
 		k->flags &= ~(uint32_t)REPL_SB_UNPROVEN;
 	new_generation(k);

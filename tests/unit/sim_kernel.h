@@ -37,6 +37,7 @@ struct sk_link {
 	unsigned int primary_end;	/* who sends the frames */
 	struct sk_frame frame[SK_FRAMES];
 	unsigned int frames;
+	uint64_t bytes;			/* of writes, since it began */
 };
 
 struct sk_slot {
@@ -60,6 +61,8 @@ struct sk {
 	uint32_t flags;			/* enum repl_super_flags */
 	struct sk_slot slot[SK_SLOTS];
 	uint64_t data[SK_BLOCKS];
+	uint64_t stable[SK_BLOCKS];	/* what a block of a delta replaced, ... */
+	bool cached[SK_BLOCKS];		/* ... if the device has not been flushed since */
 	bool gate_join;
 	uint64_t gate_until;		/* ms */
 	bool changed;			/* an event is due */
@@ -85,16 +88,22 @@ void sk_thaw(struct sk *k);
 /** sk_write - an application's write. Return: false: it must wait */
 bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now);
 
+/** sk_settle - a primary tells its peers what all of them have, if they have it */
+void sk_settle(struct sk *k);
+
 /** sk_pump - deliver what can be delivered */
 void sk_pump(struct sk_link *l);
 
 /** sk_link_lost - one end learns that its link is gone */
 void sk_link_lost(struct sk *k, unsigned int slot);
 
-/** sk_apply - a block of a delta, told to the slots of @mask first */
+/** sk_apply - a block of a delta, told to the slots of @mask first; volatile until sk_flush() */
 void sk_apply(struct sk *k, uint32_t mask, uint64_t block, uint64_t value);
 
-/** sk_reboot - power is gone and back */
+/** sk_flush - the backing device */
+void sk_flush(struct sk *k);
+
+/** sk_reboot - power is gone and back; of what was not flushed, some may be there */
 void sk_reboot(struct sk *k);
 
 struct sk_link *sk_link_new(uint64_t cookie);

@@ -44,13 +44,46 @@ static void hand_on(struct sim_conn *c, unsigned int end, const struct message *
 	}
 	n->core.now = n->sim->now;
 	core_heard(&n->core, c->id);
-	if (m->type == REPL_MSG_BLOCKS || m->type == REPL_MSG_DELTA_END) {
+	if (m->type == REPL_MSG_BLOCKS || m->type == REPL_MSG_DELTA_END ||
+	    m->type == REPL_MSG_DIGESTS || m->type == REPL_MSG_WANT) {
 		for (struct session *x = n->core.sessions; x; x = x->next)
 			if (x->conn == c->id && x->pair)
 				work_bulk(n, x->pair, m);
 		return;
 	}
 	core_message(&n->core, c->id, &h, m->body);
+}
+
+static void drop_messages(struct sim_conn *c)
+{
+	for (int end = 0; end < 2; end++) {
+		while (c->first[end]) {
+			struct message *m = c->first[end];
+
+			c->first[end] = m->next;
+			free(m);
+		}
+		c->last[end] = &c->first[end];
+	}
+}
+
+/* Nothing that is on its way in this connection arrives any more, in either direction. */
+static void lose(struct sim_conn *c)
+{
+	drop_messages(c);
+	for (unsigned int end = 0; end < 2; end++) {
+		conn_down(c, end, "the connection was reset");
+		sim_settle(c->node[end]);
+	}
+}
+
+/* Whether the connection ends with this message: the one that a test has chosen. */
+static bool is_last(struct sim *s, const struct message *m)
+{
+	if (!s->break_type || m->type != s->break_type || --s->break_nth)
+		return false;
+	s->break_type = 0;
+	return true;
 }
 
 /* Delivers what is due; a cut network holds everything back, as TCP does. */
@@ -60,15 +93,19 @@ void net_pump(struct sim *s, struct sim_conn *c)
 		while (c->first[end] && c->first[end]->at <= s->now && !c->paused[end] &&
 		       !sim_is_cut(s, c->node[0], c->node[1])) {
 			struct message *m = c->first[end];
+			bool last;
 
 			c->first[end] = m->next;
 			if (!c->first[end])
 				c->last[end] = &c->first[end];
-			if (c->open[end]) {
+			last = c->open[end] && is_last(s, m);
+			if (c->open[end] && (!last || s->break_after)) {
 				hand_on(c, end, m);
 				sim_settle(c->node[end]);
 			}
 			free(m);
+			if (last)
+				lose(c);
 		}
 	}
 }
@@ -85,18 +122,6 @@ void net_close(struct sim_conn *c, unsigned int end)
 {
 	net_post(c, !end, 0, NULL, 0);
 	conn_down(c, end, "closed");
-}
-
-static void drop_messages(struct sim_conn *c)
-{
-	for (int end = 0; end < 2; end++) {
-		while (c->first[end]) {
-			struct message *m = c->first[end];
-
-			c->first[end] = m->next;
-			free(m);
-		}
-	}
 }
 
 void net_reap(struct sim *s)

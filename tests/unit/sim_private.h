@@ -15,6 +15,11 @@ struct message {
 	uint64_t body[];
 };
 
+/* What BLOCKS and DIGESTS consist of here. */
+struct sim_block {
+	uint64_t block, value;
+};
+
 /* A session's connection: end 0 has dialled. */
 struct sim_conn {
 	struct sim_conn *next;

@@ -7,13 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pair.h"
+#include "verdict.h"
+
 /* ----------------------------------------------------------- bulk data -- */
+
+static void send_some(struct sim_event *ev);
 
 static void end_delta(struct sim_pair *io, int error, const char *why)
 {
-	struct op_result r = {
-		.error = error, .text = why, .sent_bytes = io->delta.sent_bytes,
-	};
+	struct op_result r = { .error = error, .text = why, .moved = io->delta.moved };
 
 	if (!io->sending)
 		return;
@@ -22,13 +25,36 @@ static void end_delta(struct sim_pair *io, int error, const char *why)
 	core_op_done(io->pair->volume, io->pair, OP_DELTA_SEND, io->delta_turn, &r);
 }
 
+static void send_some_later(struct sim_pair *io)
+{
+	struct sim_event *ev = sim_event(io->node, 1 + sim_random(io->node->sim, 5), send_some);
+
+	ev->pair = io->pair;
+	ev->value = io->delta_serial;
+}
+
+static void send_blocks(struct sim_pair *io, struct sim_conn *c, unsigned int end,
+			const struct sim_block *b, unsigned int count)
+{
+	bool ask = suspect_next(&io->suspect);
+
+	if (ask) {
+		io->asked++;
+		io->delta.moved.compared_bytes += count * REPL_BLOCK_BYTES;
+	} else {
+		io->delta.moved.sent_bytes += count * REPL_BLOCK_BYTES;
+		core_progress(io->pair, count * REPL_BLOCK_BYTES);
+	}
+	net_post(c, !end, ask ? REPL_MSG_DIGESTS : REPL_MSG_BLOCKS, b, count * sizeof(*b));
+}
+
 /* A few blocks as they are now, then more a little later: an unfrozen cut. */
 static void send_some(struct sim_event *ev)
 {
 	struct sim_pair *io = sim_io(ev->pair);
 	struct sim_node *n = ev->node;
 	struct sk_slot *slot;
-	struct { uint64_t block, value; } b[CHUNK];
+	struct sim_block b[CHUNK];
 	struct repl_msg_delta m;
 	struct sim_conn *c;
 	unsigned int end, count = 0;
@@ -48,14 +74,12 @@ static void send_some(struct sim_event *ev)
 		b[count++].value = n->kernel.data[io->delta_at];
 	}
 	if (count) {
-		io->delta.sent_bytes += count * REPL_BLOCK_BYTES;
-		net_post(c, !end, REPL_MSG_BLOCKS, b, count * sizeof(b[0]));
-		core_progress(ev->pair, count * REPL_BLOCK_BYTES);
-		ev = sim_event(n, 1 + sim_random(n->sim, 5), send_some);
-		ev->pair = io->pair;
-		ev->value = io->delta_serial;
+		send_blocks(io, c, end, b, count);
+		send_some_later(io);
 		return;
 	}
+	if (io->asked)
+		return;		/* the last answer goes on */
 	msg_pack_delta(&io->delta, &m);
 	net_post(c, !end, REPL_MSG_DELTA_END, &m, sizeof(m));
 	end_delta(io, 0, NULL);
@@ -72,6 +96,8 @@ static void send_delta(struct sim_node *n, struct pair *p, const struct op *op)
 	io->sending = true;
 	io->delta_turn = op->turn;
 	io->delta = op->delta;
+	suspect_begin(&io->suspect, op->suspect);
+	io->asked = 0;
 	io->delta_at = 0;
 	io->delta_serial = ++n->sim->serial;
 	c = net_pair_conn(n, p, &end);
@@ -86,7 +112,7 @@ static void send_delta(struct sim_node *n, struct pair *p, const struct op *op)
 
 static void end_apply(struct sim_pair *io, int error, const char *why)
 {
-	struct op_result r = { .error = error, .text = why, .sent_bytes = io->apply_bytes };
+	struct op_result r = { .error = error, .text = why, .moved = io->applied };
 
 	if (!io->applying)
 		return;
@@ -97,8 +123,58 @@ static void end_apply(struct sim_pair *io, int error, const char *why)
 
 static void apply_flushed(struct sim_event *ev)
 {
-	if (sim_io(ev->pair)->apply_ended && sim_io(ev->pair)->apply_turn == ev->value)
-		end_apply(sim_io(ev->pair), 0, NULL);
+	if (!sim_io(ev->pair)->apply_ended || sim_io(ev->pair)->apply_turn != ev->value)
+		return;
+	sk_flush(&ev->node->kernel);
+	end_apply(sim_io(ev->pair), 0, NULL);
+}
+
+/*
+ * Digests of one DIGESTS message: the values are their own digests.  What differs is
+ * wanted; 'bytes', which a WANT has in its first element, is what was asked about.
+ */
+static void compare(struct sim_pair *io, const struct message *m)
+{
+	const struct sim_block *theirs = (const struct sim_block *)m->body;
+	size_t count = m->length / sizeof(*theirs);
+	struct sim_block want[1 + CHUNK] = { { .block = count * REPL_BLOCK_BYTES } };
+	struct sim_conn *c;
+	unsigned int end;
+	size_t n = 1;
+
+	for (size_t i = 0; i < count; i++)
+		if (io->node->kernel.data[theirs[i].block] != theirs[i].value)
+			want[n++] = theirs[i];
+	io->applied.compared_bytes += count * REPL_BLOCK_BYTES;
+	io->applied.equal_bytes += (count - (n - 1)) * REPL_BLOCK_BYTES;
+	core_progress(io->pair, (count - (n - 1)) * REPL_BLOCK_BYTES);
+	c = net_pair_conn(io->node, io->pair, &end);
+	if (c)
+		net_post(c, !end, REPL_MSG_WANT, want, n * sizeof(want[0]));
+}
+
+/* What the leader kept in memory is sent, whatever was written to it since. */
+static void wanted(struct sim_pair *io, const struct message *m)
+{
+	const struct sim_block *want = (const struct sim_block *)m->body;
+	size_t count = m->length / sizeof(*want) - 1;
+	uint64_t bytes = want[0].block, equal = bytes - count * REPL_BLOCK_BYTES;
+	struct sim_conn *c;
+	unsigned int end;
+
+	c = net_pair_conn(io->node, io->pair, &end);
+	if (!io->sending || !c)
+		return;
+	if (!io->asked--)
+		sim_broke(io->node->sim, "only what was asked is answered", io->node->name);
+	if (count)
+		net_post(c, !end, REPL_MSG_BLOCKS, want + 1, count * sizeof(*want));
+	io->delta.moved.sent_bytes += count * REPL_BLOCK_BYTES;
+	io->delta.moved.equal_bytes += equal;
+	suspect_told(&io->suspect, bytes, equal);
+	core_progress(io->pair, bytes);
+	if (io->delta_at == SK_BLOCKS && !io->asked)
+		send_some_later(io);
 }
 
 void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
@@ -106,7 +182,9 @@ void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
 	struct sim_pair *io = sim_io(p);
 	struct sim_event *ev;
 
-	if (!io->applying)
+	if (m->type == REPL_MSG_WANT)
+		wanted(io, m);
+	if (m->type == REPL_MSG_WANT || !io->applying)
 		return;		/* of a procedure that was left */
 	if (m->type == REPL_MSG_DELTA_END) {
 		io->apply_ended = true;
@@ -115,11 +193,15 @@ void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
 		ev->value = io->apply_turn;
 		return;
 	}
+	if (m->type == REPL_MSG_DIGESTS) {
+		compare(io, m);
+		return;
+	}
 	if (n->kernel.flags & REPL_SB_CONSISTENT)
 		sim_broke(n->sim, "a consistent copy is not overwritten", n->name);
 	for (size_t i = 0; i < m->length / 16; i++)
 		sk_apply(&n->kernel, io->apply_mask, m->body[2 * i], m->body[2 * i + 1]);
-	io->apply_bytes += m->length / 16 * REPL_BLOCK_BYTES;
+	io->applied.sent_bytes += m->length / 16 * REPL_BLOCK_BYTES;
 }
 
 static void send_map(struct sim_node *n, struct pair *p, const struct op *op)
@@ -142,6 +224,65 @@ static void send_map(struct sim_node *n, struct pair *p, const struct op *op)
 		net_post(c, !end, REPL_MSG_MAP, e + i, (count - i < 100 ? count - i : 100) * sizeof(e[0]));
 	net_post(c, !end, REPL_MSG_MAP, NULL, 0);
 	sim_op_done(n, p->volume, p, op->kind, op->turn, 0, NULL);
+}
+
+/* ------------------------------------------------------ saving, a split -- */
+
+static void end_save(struct sim_pair *io, int error, const char *text)
+{
+	if (!io->saving)
+		return;
+	io->saving = false;
+	sim_op_done(io->node, io->pair->volume, io->pair, OP_SAVE, io->save_turn, error, text);
+}
+
+static void save_some(struct sim_event *ev)
+{
+	struct sim_pair *io = sim_io(ev->pair);
+	struct sim_node *n = ev->node;
+	const struct sk_slot *slot;
+
+	if (!io->saving || io->save_turn != ev->value)
+		return;
+	if (io->cut_slot < 0 || sim_random(n->sim, 1000) < n->sim->op_failures) {
+		end_save(io, -ENOSPC, "a failure that the test made");
+		return;
+	}
+	slot = &n->kernel.slot[io->cut_slot];
+	for (unsigned int b = 0; b < SK_BLOCKS; b++) {
+		n->saved_block[b] = slot->cut[b];
+		n->saved[b] = slot->cut[b] ? n->kernel.data[b] : 0;
+	}
+	n->saves++;
+	end_save(io, 0, "saved.repl");
+}
+
+static void save(struct sim_node *n, struct pair *p, const struct op *op)
+{
+	struct sim_event *ev;
+
+	sim_io(p)->saving = true;
+	sim_io(p)->save_turn = op->turn;
+	ev = sim_event(n, 1 + n->sim->save_ms + sim_random(n->sim, 3000), save_some);
+	ev->pair = p;
+	ev->value = op->turn;
+}
+
+/* A copy that was written alone goes only when a person has said so, and what it had was saved. */
+static void check_given_up(struct sim_node *n, const struct pair *p)
+{
+	const struct sk_slot *slot = &n->kernel.slot[sim_io(p)->cut_slot < 0 ? 0 : sim_io(p)->cut_slot];
+
+	if (!(n->kernel.flags & REPL_SB_CONSISTENT) || !verdict_is_split(&p->mine, &p->theirs))
+		return;
+	if (p->resolve.step != RESOLVE_AGREED || p->resolve.keeps) {
+		sim_broke(n->sim, "a split copy is not given up by itself", n->name);
+		return;
+	}
+	for (unsigned int b = 0; b < SK_BLOCKS && !p->resolve.no_save; b++)
+		if ((slot->dirty[b] || slot->cut[b]) &&
+		    (!n->saved_block[b] || n->saved[b] != n->kernel.data[b]))
+			sim_broke(n->sim, "what is given up was saved", n->name);
 }
 
 /* --------------------------------------------------------------- links -- */
@@ -205,17 +346,35 @@ static struct sim_pair *other_end(struct sim_pair *io)
 	return NULL;
 }
 
+/* Of two ends that should meet one fails and says so; the other waits on. */
+static bool fails_half(struct sim_pair *a, struct sim_pair *b)
+{
+	struct sim *s = a->node->sim;
+	struct sim_pair *io = pair_leading(a->pair) ? a : b;
+
+	if (s->half_links)
+		s->half_links--;
+	else if (sim_random(s, 1000) < s->op_failures)
+		io = sim_random(s, 2) ? a : b;
+	else
+		return false;
+	end_link_open(io, NULL, -ECONNABORTED, "a failure that the test made");
+	sim_settle(io->node);
+	return true;
+}
+
 static void match_link(struct sim_event *ev)
 {
 	struct sim_pair *io = sim_io(ev->pair), *other = other_end(io);
 	struct sk_link *l;
 
 	if (!io->link_waiting || io->link_cookie != ev->value || !other || !other->link_waiting ||
-	    other->link_cookie != io->link_cookie)
+	    other->link_cookie != io->link_cookie || fails_half(io, other))
 		return;
 	l = sk_link_new(io->link_cookie);
 	l->held = 2;
 	remember_link(io->node->sim, l);
+	io->node->sim->links_made++;
 	end_link_open(io, l, 0, NULL);
 	end_link_open(other, l, 0, NULL);
 	sim_settle(other->node);
@@ -332,6 +491,8 @@ static void kernel_op(struct sim_event *ev)
 		again->op = ev->op;
 		return;
 	}
+	if (ev->op.kind == OP_FOLLOW)
+		check_given_up(n, ev->pair);
 	if (sim_random(s, 1000) >= s->op_failures)
 		error = sk_op(&n->kernel, &ev->op, io ? io->link : NULL, s->now, &why);
 	if (!error && ev->op.kind == OP_FREEZE && n->kernel.write_pending) {
@@ -372,9 +533,12 @@ void work_begin(struct sim_node *n, struct action *a)
 	case OP_DELTA_APPLY:
 		sim_io(a->pair)->applying = true;
 		sim_io(a->pair)->apply_ended = false;
-		sim_io(a->pair)->apply_bytes = 0;
+		sim_io(a->pair)->applied = (struct msg_moved){ 0 };
 		sim_io(a->pair)->apply_turn = a->op.turn;
 		sim_io(a->pair)->apply_mask = a->op.mask;
+		return;
+	case OP_SAVE:
+		save(n, a->pair, &a->op);
 		return;
 	default:
 		break;
@@ -393,6 +557,7 @@ void work_drop(struct sim_node *n, struct sim_pair *io)
 {
 	end_delta(io, -ECANCELED, "given up");
 	end_apply(io, -ECANCELED, "given up");
+	end_save(io, -ECANCELED, "given up");
 	drop_proven(io);
 	if (io->link_waiting)
 		end_link_open(io, NULL, -ECANCELED, "given up");

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A delta from one file to another: read, cut into blocks and zeros, sent through a
- * socket that takes little at a time, received, written and flushed.
+ * A delta from one file to another: read, compared by digests, cut into blocks and zeros,
+ * sent through a socket that takes little at a time, received, written and flushed.
  * needs: userspace/agent/core.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/lead.c
- * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c
+ * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/save.c
  * needs: userspace/agent/copy.c userspace/agent/msg.c userspace/agent/action.c userspace/agent/agent.c
  * needs: userspace/agent/loop.c userspace/agent/conn.c userspace/agent/greet.c userspace/agent/link.c
  * needs: userspace/agent/dial.c userspace/agent/kops.c userspace/agent/delta.c userspace/agent/mapsend.c
  * needs: userspace/agent/apply.c userspace/agent/bring.c userspace/agent/control.c userspace/agent/status.c
- * needs: userspace/agent/tls.c userspace/agent/ktls.c
+ * needs: userspace/agent/tls.c userspace/agent/ktls.c userspace/agent/digest.c userspace/agent/suspect.c
  */
+#include <endian.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,10 +21,41 @@
 #include "delta.h"
 #include "log.h"
 #include "mapsend.h"
+#include "pair.h"
 
 #include "tap.h"
 
 enum { BLOCKS = 4096, RUNS_MAX = BLOCKS };
+
+/* What a delta is about: of 100 blocks, and for how many of them a decision holds. */
+struct content {
+	unsigned int zero, dirty, equal;
+	unsigned int run;
+};
+
+static const struct content some = { .zero = 50, .dirty = 50, .run = 10 };
+
+static const struct {
+	struct content content;
+	enum suspect_kind kind;
+	int socket_bytes;
+	const char *name;
+} cases[] = {
+	{ { 0, 100, 0, 50 }, SUSPECT_NOTHING, 1 << 20, "everything" },
+	{ { 100, 100, 0, 50 }, SUSPECT_NOTHING, 4096, "all zeros" },
+	{ { 50, 50, 0, 3 }, SUSPECT_NOTHING, 4096, "short runs through a narrow socket" },
+	{ { 50, 50, 0, 3 }, SUSPECT_NOTHING, 1 << 20, "short runs through a wide one" },
+	{ { 30, 60, 0, 200 }, SUSPECT_NOTHING, 30000, "long runs" },
+	{ { 0, 0, 0, 10 }, SUSPECT_NOTHING, 4096, "nothing" },
+	{ { 20, 100, 100, 50 }, SUSPECT_ALL, 1 << 20, "all is equal" },
+	{ { 20, 100, 95, 3 }, SUSPECT_ALL, 4096, "most is equal, through a narrow socket" },
+	{ { 20, 60, 70, 3 }, SUSPECT_ALL, 1 << 20, "short runs, some equal" },
+	{ { 20, 100, 0, 50 }, SUSPECT_ALL, 30000, "suspected, and all of it differs" },
+	{ { 20, 100, 100, 50 }, SUSPECT_SAMPLE, 1 << 20, "not suspected, and all is equal" },
+	{ { 20, 100, 0, 50 }, SUSPECT_SAMPLE, 1 << 20, "not suspected, and all of it differs" },
+	{ { 20, 90, 40, 400 }, SUSPECT_SAMPLE, 1 << 20, "by turns" },
+	{ { 0, 0, 0, 10 }, SUSPECT_ALL, 4096, "nothing to compare" },
+};
 
 static struct agent agent;
 static uint64_t rng;
@@ -113,7 +145,7 @@ static void turn(void)
 	agent_settle(&agent);
 	delta_tick(&agent);
 	conn_tick(&agent);
-	loop_run(&agent.loop, 20);
+	loop_run(&agent.loop, 4);
 }
 
 static void close_end(struct end *e)
@@ -126,21 +158,30 @@ static void close_end(struct end *e)
 	core_volume_free(e->volume);
 }
 
-static void fill(unsigned int zero_percent, unsigned int dirty_percent, unsigned int run)
+static void fill(const struct content *f)
 {
-	bool zero = false, d = false;
+	bool zero = false, d = false, equal = false;
 
 	for (unsigned int b = 0; b < BLOCKS; b++) {
-		if (!random_below(&rng, run))
-			zero = random_below(&rng, 100) < zero_percent;
-		if (!random_below(&rng, run))
-			d = random_below(&rng, 100) < dirty_percent;
+		if (!random_below(&rng, f->run))
+			zero = random_below(&rng, 100) < f->zero;
+		if (!random_below(&rng, f->run))
+			d = random_below(&rng, 100) < f->dirty;
+		if (!random_below(&rng, f->run))
+			equal = random_below(&rng, 100) < f->equal;
 		dirty[b] = d;
 		memset(source[b], 0, sizeof(source[b]));
 		memset(before[b], (int)(b % 255) + 1, sizeof(before[b]));
 		/* One byte anywhere makes a block that is not zero. */
 		if (!zero)
 			source[b][random_below(&rng, REPL_BLOCK_BYTES)] = (uint8_t)(b % 255) + 1;
+		/* What is equal, or differs by one bit. */
+		if (equal)
+			memcpy(before[b], source[b], sizeof(before[b]));
+		else if (f->equal && !zero && random_below(&rng, 2)) {
+			memcpy(before[b], source[b], sizeof(before[b]));
+			before[b][random_below(&rng, REPL_BLOCK_BYTES)] ^= 1u << random_below(&rng, 8);
+		}
 	}
 }
 
@@ -153,21 +194,65 @@ static const char *wrong(void)
 	return NULL;
 }
 
-static void copy(unsigned int zero_percent, unsigned int dirty_percent, unsigned int run,
-		 int socket_bytes, const char *name)
+/* How many bytes of the delta were equal to begin with, and how many there were at all. */
+static uint64_t equal_bytes(uint64_t *all)
+{
+	uint64_t equal = 0;
+
+	*all = 0;
+	for (unsigned int b = 0; b < BLOCKS; b++) {
+		if (!dirty[b])
+			continue;
+		*all += REPL_BLOCK_BYTES;
+		if (!memcmp(source[b], before[b], REPL_BLOCK_BYTES))
+			equal += REPL_BLOCK_BYTES;
+	}
+	return equal;
+}
+
+static void counts(const struct end *leader, const struct end *follower, enum suspect_kind kind,
+		   unsigned int equal_percent, const char *name)
+{
+	const struct msg_moved *m = &leader->io.pair->run.delta.moved;
+	uint64_t all, equal = equal_bytes(&all);
+
+	ok(!memcmp(m, &follower->io.pair->run.delta.moved, sizeof(*m)) &&
+	   m->sent_bytes + m->zero_bytes + m->equal_bytes == all, "%s: both count all of it", name);
+	if (kind == SUSPECT_NOTHING)
+		ok(!m->compared_bytes && !m->equal_bytes, "%s: nothing is compared", name);
+	else if (kind == SUSPECT_ALL && equal_percent >= 50)
+		ok(m->compared_bytes == all && m->equal_bytes == equal,
+		   "%s: all is compared, and what is equal is not sent: %llu of %llu bytes", name,
+		   (unsigned long long)m->equal_bytes, (unsigned long long)all);
+	else
+		ok(m->equal_bytes <= equal && m->compared_bytes <= all, "%s: %llu of %llu bytes are compared",
+		   name, (unsigned long long)m->compared_bytes, (unsigned long long)all);
+}
+
+static void copy(const struct content *f, enum suspect_kind kind, int socket_bytes,
+		 const char *name)
 {
 	struct end leader = { 0 }, follower = { 0 };
-	struct op op = { .kind = OP_DELTA_SEND, .size = sizeof(source), .delta.id = 1 };
-	struct op apply = { .kind = OP_DELTA_APPLY, .size = sizeof(source), .delta.id = 1 };
+	struct op op = {
+		.kind = OP_DELTA_SEND, .size = sizeof(source), .suspect = kind,
+		.delta = { .id = 1, .digest_key = { 1, 2, 3 } },
+	};
+	struct op apply = {
+		.kind = OP_DELTA_APPLY, .size = sizeof(source), .delta = op.delta,
+	};
 	unsigned int pings = 0, turns = 0;
 	const char *what;
 	int pair[2];
 
-	fill(zero_percent, dirty_percent, run);
+	fill(f);
+	apply.delta.blocks = BLOCKS;
 	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
-	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &socket_bytes, sizeof(socket_bytes));
+	for (int i = 0; i < 2; i++)
+		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &socket_bytes, sizeof(socket_bytes));
 	open_end(&leader, "leader", pair[0], file_of(source, sizeof(source)));
 	open_end(&follower, "follower", pair[1], file_of(before, sizeof(before)));
+	leader.io.pair->phase = PHASE_L_SEND;
+	follower.io.pair->phase = PHASE_F_APPLY;
 	leader.io.cut_fd = cut_of();
 	apply_start(&follower.io, follower.conn, &apply);
 	delta_start(&leader.io, leader.conn, &op);
@@ -184,6 +269,7 @@ static void copy(unsigned int zero_percent, unsigned int dirty_percent, unsigned
 	what = wrong();
 	ok(!what, "%s: exactly the dirty blocks are copied, %u messages in between%s%s", name, pings,
 	   what ? ": " : "", what ? what : "");
+	counts(&leader, &follower, kind, f->equal, name);
 	close(leader.io.cut_fd);
 	close_end(&follower);
 	close_end(&leader);
@@ -193,11 +279,16 @@ static void copy(unsigned int zero_percent, unsigned int dirty_percent, unsigned
 static void cut_short(unsigned int turns)
 {
 	struct end leader = { 0 }, follower = { 0 };
-	struct op op = { .kind = OP_DELTA_SEND, .size = sizeof(source), .delta.id = 1 };
-	struct op apply = { .kind = OP_DELTA_APPLY, .size = sizeof(source), .delta.id = 1 };
+	struct op op = {
+		.kind = OP_DELTA_SEND, .size = sizeof(source), .delta.id = 1,
+		.suspect = turns % 2 ? SUSPECT_ALL : SUSPECT_NOTHING,
+	};
+	struct op apply = {
+		.kind = OP_DELTA_APPLY, .size = sizeof(source), .delta = { .id = 1, .blocks = BLOCKS },
+	};
 	int pair[2], small = 20000;
 
-	fill(20, 80, 10);
+	fill(&(struct content){ .zero = 20, .dirty = 80, .equal = 30, .run = 10 });
 	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	open_end(&leader, "leader", pair[0], file_of(source, sizeof(source)));
@@ -217,6 +308,217 @@ static void cut_short(unsigned int turns)
 	close_end(&leader);
 }
 
+/* A session, so that what is refused has words. */
+static struct pair *talk(struct end *e, struct session *s)
+{
+	struct pair *p = e->io.pair;
+
+	*s = (struct session){
+		.core = &agent.core, .open = true, .conn = e->conn_id, .peer = p->peer, .pair = p,
+	};
+	p->session = s;
+	return p;
+}
+
+/* A follower gives its copy up only for a delta that has blocks: others bring none. */
+static void not_announced(uint16_t type)
+{
+	struct end follower = { 0 };
+	struct op apply = { .kind = OP_DELTA_APPLY, .size = sizeof(source), .delta.id = 1 };
+	struct {
+		struct repl_msg header;
+		struct repl_msg_range range;
+		uint8_t data[REPL_BLOCK_BYTES];
+	} m = { .range.length = htole64(REPL_BLOCK_BYTES) };
+	size_t length = sizeof(m.range) + (type == REPL_MSG_BLOCKS ? sizeof(m.data) :
+					   type == REPL_MSG_DIGESTS ? REPL_DIGEST_BYTES : 0);
+	struct session s;
+	struct pair *p;
+	int pair[2];
+
+	fill(&some);
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
+	open_end(&follower, "follower", pair[1], file_of(before, sizeof(before)));
+	p = talk(&follower, &s);
+	apply_start(&follower.io, follower.conn, &apply);
+	msg_pack_header(type, (uint32_t)length, &m.header);
+	need(write(pair[0], &m, sizeof(m.header) + length) > 0, "a message");
+	for (int i = 0; i < 5; i++)
+		turn();
+	ok(strstr(p->reason, "announced with none"), "%s in a delta of no blocks: %s", msg_name(type),
+	   p->reason);
+	need(pread(follower.data_fd, target, sizeof(target), 0) == sizeof(target), "the copy");
+	ok(!memcmp(target, before, sizeof(target)), "nothing of it is written");
+	p->session = NULL;
+	close(pair[0]);
+	close_end(&follower);
+}
+
+/* A leader that asks and asks, and does not read: what waits for it is bounded. */
+static void deaf_leader(void)
+{
+	enum { ASKED = 3000 };
+	struct end follower = { 0 };
+	struct op apply = {
+		.kind = OP_DELTA_APPLY, .size = sizeof(source), .delta = { .id = 1, .blocks = BLOCKS },
+	};
+	struct {
+		struct repl_msg header;
+		struct repl_msg_range range;
+		struct repl_digest digest;
+	} m = { .range.length = htole64(REPL_BLOCK_BYTES) };
+	struct {
+		struct repl_msg header;
+		struct repl_msg_want want;
+	} answer[ASKED];
+	size_t asked = 0, stuck, last = 1, got = 0;
+	int pair[2], small = 4096;
+
+	fill(&some);
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
+	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	open_end(&follower, "follower", pair[1], file_of(before, sizeof(before)));
+	apply_start(&follower.io, follower.conn, &apply);
+	msg_pack_header(REPL_MSG_DIGESTS, sizeof(m) - sizeof(m.header), &m.header);
+	while (asked < ASKED && asked != last) {
+		last = asked;
+		for (int i = 0; i < 10; i++) {
+			while (asked < ASKED && write(pair[0], &m, sizeof(m)) == sizeof(m))
+				asked++;
+			turn();
+		}
+	}
+	stuck = asked;
+	ok(follower.conn->stalled, "a leader that does not read is not read any more");
+	for (unsigned int i = 0; i < 4000 && got < sizeof(answer); i++) {
+		ssize_t n = read(pair[0], (uint8_t *)answer + got, sizeof(answer) - got);
+
+		got += n > 0 ? (size_t)n : 0;
+		while (asked < ASKED && write(pair[0], &m, sizeof(m)) == sizeof(m))
+			asked++;
+		turn();
+	}
+	ok(got == sizeof(answer), "once it reads, all it asked is answered: it was stopped after %zu of %u",
+	   stuck, ASKED);
+	close(pair[0]);
+	close_end(&follower);
+}
+
+/* An answer that nobody asked for. */
+static void wrong_want(uint64_t offset, const char *words)
+{
+	struct end leader = { 0 };
+	struct op op = {
+		.kind = OP_DELTA_SEND, .size = sizeof(source), .delta.id = 1, .suspect = SUSPECT_ALL,
+	};
+	struct {
+		struct repl_msg header;
+		struct repl_msg_want want;
+	} m = { .want = { htole64(offset), htole64(REPL_BLOCK_BYTES), { 0 } } };
+	struct session s;
+	struct pair *p;
+	int pair[2];
+
+	fill(&(struct content){ .dirty = 100, .run = 1 });
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
+	open_end(&leader, "leader", pair[1], file_of(source, sizeof(source)));
+	leader.io.cut_fd = cut_of();
+	p = talk(&leader, &s);
+	delta_start(&leader.io, leader.conn, &op);
+	msg_pack_header(REPL_MSG_WANT, sizeof(m.want), &m.header);
+	need(write(pair[0], &m, sizeof(m)) > 0, "a message");
+	for (int i = 0; i < 5; i++)
+		turn();
+	ok(strstr(p->reason, words), "a wrong WANT: %s", p->reason);
+	delta_drop(&leader.io);
+	ok(done(&leader), "which ends the delta");
+	p->session = NULL;
+	close(pair[0]);
+	close(leader.io.cut_fd);
+	close_end(&leader);
+}
+
+/* Ranges that are good, for the most part, and counts that are not. */
+static void random_body(uint16_t type, uint8_t *body, size_t length)
+{
+	struct repl_msg_range range = {
+		htole64((random_below(&rng, BLOCKS) << REPL_BLOCK_SHIFT) + !random_below(&rng, 20)),
+		htole64((1 + random_below(&rng, 300)) << REPL_BLOCK_SHIFT),
+	};
+
+	for (size_t i = 0; i < length; i++)
+		body[i] = random_below(&rng, 2) ? (uint8_t)random_next(&rng) : 0;
+	if (type == REPL_MSG_DIGESTS && random_below(&rng, 10))
+		range.length = htole64((length - sizeof(range)) / REPL_DIGEST_BYTES << REPL_BLOCK_SHIFT);
+	if (type == REPL_MSG_BLOCKS && random_below(&rng, 10))
+		range.length = htole64(length - sizeof(range));
+	if (type != REPL_MSG_DELTA_END)
+		memcpy(body, &range, sizeof(range));
+}
+
+/*
+ * Bulk messages with whatever in them: they are taken or refused, nothing is written
+ * beyond the volume, and all that was begun ends.
+ */
+static void noise(bool leads)
+{
+	static const uint16_t types[] = {
+		REPL_MSG_BLOCKS, REPL_MSG_ZEROS, REPL_MSG_DIGESTS, REPL_MSG_WANT, REPL_MSG_DELTA_END,
+	};
+	static uint8_t m[sizeof(struct repl_msg) + (64 << 10)];
+	struct end end = { 0 };
+	struct op op = {
+		.kind = leads ? OP_DELTA_SEND : OP_DELTA_APPLY, .size = sizeof(source),
+		.suspect = SUSPECT_ALL, .delta = { .id = 1, .blocks = BLOCKS },
+	};
+	struct repl_msg header;
+	struct msg_header h;
+	struct session s;
+	struct pair *p;
+	struct err e;
+	int pair[2];
+
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
+	open_end(&end, "one", pair[1], file_of(source, sizeof(source)));
+	p = talk(&end, &s);
+	end.io.cut_fd = cut_of();
+	if (leads)
+		delta_start(&end.io, end.conn, &op);
+	else
+		apply_start(&end.io, end.conn, &op);
+	for (unsigned int i = 0; i < 40; i++) {
+		uint16_t type = types[random_below(&rng, random_below(&rng, 10) ? 3 : 5)];
+		uint32_t length = 16 + (uint32_t)random_below(&rng, 16) * 4096;
+
+		if (type == REPL_MSG_DIGESTS)
+			length = 16 * (2 + (uint32_t)random_below(&rng, 300));
+		else if (type == REPL_MSG_ZEROS)
+			length = sizeof(struct repl_msg_range);
+		else if (type != REPL_MSG_BLOCKS)
+			length = type == REPL_MSG_WANT ? sizeof(struct repl_msg_want)
+						       : sizeof(struct repl_msg_delta);
+		msg_pack_header(type, length, &header);
+		if (msg_unpack_header(&h, &header, &e))
+			continue;
+		memcpy(m, &header, sizeof(header));
+		random_body(type, m + sizeof(header), length);
+		if (write(pair[0], m, sizeof(header) + length) < 0)
+			break;
+		turn();
+	}
+	hang_up(&end);
+	delta_drop(&end.io);
+	apply_drop(&end.io);
+	for (unsigned int i = 0; i < 200 && !done(&end); i++)
+		turn();
+	if (!done(&end) || lseek(end.data_fd, 0, SEEK_END) != sizeof(source))
+		ok(false, "random messages: %s", p->reason);
+	p->session = NULL;
+	close(pair[0]);
+	close(end.io.cut_fd);
+	close_end(&end);
+}
+
 int main(void)
 {
 	static const uint8_t key[REPL_KEY_BYTES] = { 5 };
@@ -229,14 +531,19 @@ int main(void)
 		return 0;
 	}
 	core_init(&agent.core, "node", key, random64, &rng);
-	copy(0, 100, 50, 1 << 20, "everything");
-	copy(100, 100, 50, 4096, "all zeros");
-	copy(50, 50, 3, 4096, "short runs through a narrow socket");
-	copy(50, 50, 3, 1 << 20, "short runs through a wide one");
-	copy(30, 60, 200, 30000, "long runs");
-	copy(0, 0, 10, 4096, "nothing");
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		copy(&cases[i].content, cases[i].kind, cases[i].socket_bytes, cases[i].name);
+	not_announced(REPL_MSG_BLOCKS);
+	not_announced(REPL_MSG_ZEROS);
+	not_announced(REPL_MSG_DIGESTS);
+	deaf_leader();
+	wrong_want(0, "not asked about");
+	wrong_want(sizeof(source), "do not lie in a volume");
 	for (unsigned int i = 0; i < 12; i++)
 		cut_short(i * i);
+	for (unsigned int i = 0; i < 30; i++)
+		noise(i % 3 == 0);
+	ok(true, "random messages are taken or refused");
 	core_exit(&agent.core);
 	loop_exit(&agent.loop);
 	return tap_end();

@@ -40,6 +40,7 @@ static const char good_volume[] =
 	"stuck-timeout = 2min\n"
 	"encryption = none\n"
 	"rate-limit = 100 MiB/s\n"
+	"save-dir = /srv/saved\n"
 	"[peer \"mail2\"]\n"
 	"mode = sync\n"
 	"[peer \"mail3\"]\n";
@@ -131,11 +132,13 @@ static void test_volume(void)
 	   v.encryption == CONFIG_ENCRYPTION_NONE, "minor and policies");
 	ok(v.join_limit_ms == 500 && v.timeout_ms == 5000 && v.stuck_timeout_ms == 120000 &&
 	   v.rate_limit == 100 << 20, "times and rate");
+	is_text(v.save_dir, "/srv/saved", "where to save");
 	ok(v.peer_count == 2 && !strcmp(v.peer[1].name, "mail3") &&
-	   v.peer[1].mode == CONFIG_MODE_SYNC && v.peer[1].line == 13, "peers");
+	   v.peer[1].mode == CONFIG_MODE_SYNC && v.peer[1].line == 14, "peers");
 	ok(!parse_volume("[volume]\ndevice=/d\nminor=0\n", &v) && v.on_peer_loss == 0 &&
 	   v.join_limit_ms == 200 && v.timeout_ms == 10000 && v.stuck_timeout_ms == 60000 &&
 	   v.encryption == CONFIG_ENCRYPTION_TLS && !v.rate_limit && !v.metadata[0], "defaults");
+	is_text(v.save_dir, "/var/lib/repl/saved", "and where to save");
 }
 
 static void test_addresses(void)
@@ -168,8 +171,10 @@ static void test_bad_form(void)
 	bad_agent("", "agent.conf: lacks the section [node]");
 	bad_agent(NODE "nonsense\n", "agent.conf:4: neither [section] nor key = value");
 	bad_agent("x = 1\n" NODE, "agent.conf:1: x stands before any [section]");
-	bad_agent(NODE "colour = red\n", "agent.conf:4: unknown key colour in [node]");
-	bad_agent(NODE "[nodes]\nx=1\n", "agent.conf:4: [nodes]: unknown section");
+	bad_agent(NODE "colour = red\n", "agent.conf:4: unknown key colour in [node]; "
+		  "expected name, key, listen, socket\n");
+	bad_agent(NODE "[nodes]\nx=1\n", "agent.conf:4: [nodes]: unknown section; "
+		  "expected [node], [peer \"NAME\"]\n");
 	bad_agent(NODE "[node]\n", "agent.conf:4: [node] stands here a second time");
 	bad_agent(NODE "name = b\n", "agent.conf:4: name stands here a second time");
 	bad_agent(NODE "[peer]\n", "agent.conf:4: [peer]: expected [peer \"NAME\"]");
@@ -221,6 +226,7 @@ static void test_bad_values(void)
 	bad_volume(VOLUME "timeout = 1ms\n", "spool.conf:4: timeout = 1ms: expected a time from 500ms");
 	bad_volume(VOLUME "join-limit = 0\n", "spool.conf:4: join-limit = 0: expected a time");
 	bad_volume(VOLUME "rate-limit = 0 MiB/s\n", "spool.conf:4: rate-limit = 0 MiB/s: expected none");
+	bad_volume(VOLUME "save-dir = saved\n", "spool.conf:4: save-dir = saved: expected the absolute");
 	bad_volume(VOLUME "stuck-timeout = 5s\n", "stuck-timeout is shorter than timeout");
 	bad_volume(VOLUME "metadata = /d\n", "device and metadata are both /d");
 	bad_volume(VOLUME "[peer \"b\"]\nmode = rolling\n", "spool.conf:5: mode = rolling: expected sync");
@@ -236,10 +242,12 @@ static void test_several(void)
 
 	parse_volume("[volume]\nx=1\nminor=z\n[what]\n", &v);
 	is_text(reports.text,
-		"volumes/spool.conf:2: unknown key x in [volume]\n"
+		"volumes/spool.conf:2: unknown key x in [volume]; expected device, metadata, minor, "
+		"on-peer-loss, encryption, join-limit, timeout, stuck-timeout, rate-limit, save-dir\n"
 		"volumes/spool.conf:3: minor = z: expected a number from 0 to 1023: the N of /dev/replN\n"
 		"volumes/spool.conf:1: [volume] lacks device; expected the absolute path of the backing device\n"
-		"volumes/spool.conf:4: [what]: unknown section\n", "every mistake is told, not only the first");
+		"volumes/spool.conf:4: [what]: unknown section; expected [volume], [peer \"NAME\"]\n",
+		"every mistake is told, not only the first");
 	memset(&reports, 0, sizeof(reports));
 	ok(config_parse_volume(zero, sizeof(zero) - 1, "spool.conf", &v, note, &reports) == -EINVAL &&
 	   reports.count == 1 && strstr(reports.text, "spool.conf:2: holds a zero byte"), "a zero byte");

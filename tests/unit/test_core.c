@@ -3,13 +3,14 @@
  * One core and what it says to a peer that misbehaves, is silent or does not fit.
  * needs: userspace/agent/core.c userspace/agent/session.c userspace/agent/pair.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
- * needs: userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c
  */
 #include "core.h"
 #include "pair.h"
 
 #include <endian.h>
+#include <errno.h>
 
 #include "tap.h"
 
@@ -24,9 +25,12 @@ static const struct core_peer *peer;
 /* What it did since clear(). */
 static struct {
 	uint16_t type;
-	uint8_t body[512];
+	uint8_t body[512] __attribute__((aligned(8)));
 } sent[SENT];
 static unsigned int sent_count, closed, dials, taken;
+static struct op ops[SENT];
+static unsigned int op_count, removed;
+static bool detached;
 static char refusal[REPL_TEXT_MAX], answer[1024];
 
 static uint64_t rng(void *arg)
@@ -41,7 +45,7 @@ static struct repl_id id(uint8_t n)
 
 static void clear(void)
 {
-	sent_count = closed = dials = taken = 0;
+	sent_count = closed = dials = taken = op_count = 0;
 	refusal[0] = answer[0] = '\0';
 }
 
@@ -52,7 +56,7 @@ static void settle(void)
 	while ((a = action_take(&core.actions))) {
 		switch (a->kind) {
 		case ACTION_GET:
-			core_snapshot(a->volume, &kernel);
+			core_snapshot(a->volume, detached ? NULL : &kernel);
 			break;
 		case ACTION_SEND:
 			if (a->type == REPL_MSG_REFUSE)
@@ -70,6 +74,13 @@ static void settle(void)
 			break;
 		case ACTION_LINK_TAKE:
 			taken++;
+			break;
+		case ACTION_OP:
+			ops[op_count++ % SENT] = a->op;
+			break;
+		case ACTION_REMOVED:
+			removed++;
+			core_volume_free(a->volume);
 			break;
 		case ACTION_REPLY:
 			snprintf(answer, sizeof(answer), "%d %s", a->ok, a->text);
@@ -99,7 +110,7 @@ static void begin(bool lower)
 	kernel.lbs_shift = 12;
 	kernel.slots = 4;
 	kernel.role = REPL_ROLE_SECONDARY;
-	kernel.sb_flags = REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_CLEAN;
+	kernel.sb_flags = REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_MAPS;
 	volume = core_volume_up(&core, "spool", &set, false, NULL);
 	pair = core_pair_add(volume, peer);
 	core_start(volume);
@@ -159,6 +170,76 @@ static void tick(uint64_t ms)
 	core.now += ms;
 	core_tick(&core);
 	settle();
+}
+
+/* The op that was begun last ends so. */
+static void done(enum op_kind kind, int error)
+{
+	const struct op *op = op_count ? &ops[(op_count - 1) % SENT] : NULL;
+	struct op_result r = { .error = error };
+
+	need(op && op->kind == kind, op_name(kind));
+	core_op_done(volume, pair, kind, op->turn, &r);
+	settle();
+}
+
+/* This copy and the other are equal: each has a slot for the other, and nothing in it. */
+static void equal_copies(struct copy *c)
+{
+	uint8_t key[REPL_KEY_BYTES];
+
+	memcpy(key, peer->key, sizeof(key));
+	kernel.slot_count = 1;
+	kernel.slot[0] = (struct kernel_slot){
+		.kind = REPL_SLOT_PEER, .copy_id = id(22), .generation = id(1), .flags = REPL_SS_LIVE,
+	};
+	memcpy(kernel.slot[0].key, key, sizeof(key));
+	*c = other_copy();
+	c->flags |= REPL_MV_SLOT | REPL_MV_SLOT_LIVE;
+	c->slot_copy_id = id(21);
+	c->slot_generation = id(1);
+}
+
+/* To where the leader decides what comes next. */
+static void follow(uint32_t conn)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	come(conn);
+	hear_hello(conn, 1, 1, "spool");
+	hear_copy(conn, REPL_MSG_VOLUME, &c);
+	c.cookie = 77;
+	hear_copy(conn, REPL_MSG_FOLLOW, &c);
+	done(OP_CUT, 0);
+	done(OP_MAP_SEND, 0);
+	need(pair->phase == PHASE_F_READY, "this side follows");
+	clear();
+}
+
+static void offer(uint32_t conn, uint64_t cookie)
+{
+	struct msg_link l = { .cookie = cookie, .volume = "spool" };
+	struct repl_msg_link m;
+
+	msg_pack_link(&l, &m);
+	hear(conn, REPL_MSG_LINK_OFFER, &m, sizeof(m));
+}
+
+/* In sync with the other side, whose copy is @c. */
+static void live(uint32_t conn, struct copy *c)
+{
+	begin(false);
+	equal_copies(c);
+	kernel.slot[0].link = REPL_LINK_LIVE;
+	kernel.slot[0].cookie = c->cookie = 8;
+	c->flags |= REPL_MV_LIVE;
+	come(conn);
+	hear_hello(conn, 1, 1, "spool");
+	hear_copy(conn, REPL_MSG_VOLUME, c);
+	need(pair->phase == PHASE_LIVE, "the pair is live");
+	clear();
 }
 
 /* -------------------------------------------------------------- tests --- */
@@ -327,6 +408,29 @@ static void nonsense(void)
 	end();
 }
 
+static void reserved(void)
+{
+	struct msg_hello h = { .version_min = 1, .version = 1, .node = "mail2", .volume = "spool" };
+	struct repl_msg_consent ask = { .generation = id(1), .granted = htole32(2) };
+	struct repl_msg_hello m;
+	struct copy c;
+
+	begin(false);
+	come(1);
+	msg_pack_hello(&h, &m);
+	m.reserved = htole32(1);
+	hear(1, REPL_MSG_HELLO, &m, sizeof(m));
+	ok(closed && strstr(refusal, "HELLO"), "HELLO's reserved field: %s", refusal);
+	end();
+	for (int i = 0; i < 2; i++) {
+		live(1, &c);
+		hear(1, i ? REPL_MSG_CONSENT : REPL_MSG_CONSENT_ASK, &ask, sizeof(ask));
+		ok(closed && strstr(refusal, "CONSENT") && sent[0].type == REPL_MSG_REFUSE,
+		   "neither consent nor none: %s", refusal);
+		end();
+	}
+}
+
 static void left_over(void)
 {
 	struct copy c = other_copy();
@@ -366,6 +470,269 @@ static void links(void)
 	end();
 }
 
+/* The leader's end of a link may fail while this one still waits: then it offers another. */
+static void newer_offer(void)
+{
+	struct op_result given_up = { .error = -ECANCELED }, fine = { 0 };
+	const struct repl_msg_link *m = (const struct repl_msg_link *)sent[0].body;
+
+	follow(1);
+	offer(1, 4);
+	ok(op_count == 1 && ops[0].kind == OP_LINK_OPEN && ops[0].link.cookie == 4,
+	   "an offer: the link is opened");
+	offer(1, 5);
+	ok(!closed && op_count == 2 && ops[1].kind == OP_LINK_OPEN && ops[1].link.cookie == 5,
+	   "a newer one takes its place");
+	core_op_done(volume, pair, OP_LINK_OPEN, ops[0].turn, &given_up);
+	settle();
+	ok(pair->phase == PHASE_F_LINK && !sent_count, "the older one's end says nothing");
+	core_op_done(volume, pair, OP_LINK_OPEN, ops[1].turn, &fine);
+	settle();
+	ok(sent_count == 1 && sent[0].type == REPL_MSG_LINK_READY && le64toh(m->cookie) == 5,
+	   "the newer one is ready");
+	end();
+	/* It may even have come up just before it was dropped. */
+	follow(1);
+	offer(1, 4);
+	offer(1, 5);
+	core_op_done(volume, pair, OP_LINK_OPEN, ops[0].turn, &fine);
+	settle();
+	ok(!sent_count && !pair->run.link_open, "an older link is not taken for the newer one");
+	end();
+}
+
+static const struct repl_msg_consent *consent_asked(uint32_t conn)
+{
+	struct repl_msg_consent m = { .generation = id(1) };
+
+	hear(conn, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	need(sent_count == 1 && sent[0].type == REPL_MSG_CONSENT, "it is answered");
+	return (const struct repl_msg_consent *)sent[0].body;
+}
+
+/* It asks, so it is not primary now, whatever it said before. */
+static void former_primary(void)
+{
+	const struct repl_msg_consent *m;
+	struct copy c;
+
+	live(1, &c);
+	c.flags |= REPL_MV_PRIMARY;
+	hear_copy(1, REPL_MSG_STATE, &c);
+	clear();
+	m = consent_asked(1);
+	ok(m->granted, "who was primary when it was last heard of may ask%s%s",
+	   m->granted ? "" : ": ", m->granted ? "" : (const char *)(m + 1));
+	end();
+}
+
+static void smaller_peer(void)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct copy c;
+
+	live(1, &c);
+	c.size = SIZE / 2;
+	hear_copy(1, REPL_MSG_STATE, &c);
+	core_primary(&core, &r);
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "64 MiB") && strstr(answer, "mail2 only 32 MiB"),
+	   "a peer that could never follow again: %s", answer);
+	end();
+}
+
+/* What the kernel says of the link's bytes, and what this side then does with the link. */
+static bool drops_link(uint8_t role, uint64_t sent_bytes, uint64_t received_bytes, bool plain)
+{
+	struct copy c;
+	bool drops;
+
+	live(1, &c);
+	core.link_bytes = 1000;
+	volume->set.plain = plain;
+	kernel.role = role;
+	kernel.slot[0].sent_bytes = sent_bytes;
+	kernel.slot[0].received_bytes = received_bytes;
+	tick(CORE_WORN_MS);
+	drops = op_count == 1 && ops[0].kind == OP_LINK_DEL && pair->phase == PHASE_UNLINK;
+	if (!drops)
+		need(!op_count && pair->phase == PHASE_LIVE, "else nothing is done");
+	end();
+	return drops;
+}
+
+static void worn_keys(void)
+{
+	struct copy c;
+
+	ok(!drops_link(REPL_ROLE_PRIMARY, 899, 899, false), "a link goes on while its keys are good");
+	ok(drops_link(REPL_ROLE_PRIMARY, 900, 0, false), "with nine tenths sent it is replaced");
+	ok(drops_link(REPL_ROLE_PRIMARY, 0, 900, false), "or received");
+	ok(!drops_link(REPL_ROLE_SECONDARY, 900, 900, false), "by the primary only");
+	ok(!drops_link(REPL_ROLE_PRIMARY, 900, 900, true), "without TLS there is nothing to replace");
+	/* Nothing else may make this side look: it does so by itself, again and again. */
+	live(1, &c);
+	core.link_bytes = 1000;
+	kernel.role = REPL_ROLE_PRIMARY;
+	for (int i = 0; i < 5; i++)
+		tick(CORE_WORN_MS);
+	kernel.slot[0].sent_bytes = 950;
+	tick(CORE_WORN_MS);
+	ok(op_count == 1 && ops[0].kind == OP_LINK_DEL, "it looks every few seconds");
+	end();
+}
+
+/* -------------------------------------------------------------- resize -- */
+
+static void hear_grown(uint32_t conn, uint64_t size, uint64_t room, bool well)
+{
+	struct msg_grow g = { .size = size, .room = room, .ok = well };
+	struct repl_msg_grow m;
+
+	msg_pack_grow(&g, &m);
+	hear(conn, REPL_MSG_GROWN, &m, sizeof(m));
+}
+
+static struct msg_grow last_grow(uint16_t type)
+{
+	struct msg_grow g = { .ok = false };
+
+	for (unsigned int i = 0; i < sent_count && i < SENT; i++)
+		if (sent[i].type == type)
+			need(!msg_unpack_grow(&g, (const void *)sent[i].body, NULL), "a GROW");
+	return g;
+}
+
+/* The op of the volume itself that was begun last ends so. */
+static void volume_done(enum op_kind kind, int error)
+{
+	struct op_result r = { .error = error, .text = error ? "no room" : "" };
+
+	need(op_count && ops[(op_count - 1) % SENT].kind == kind, op_name(kind));
+	core_op_done(volume, NULL, kind, 0, &r);
+	settle();
+}
+
+/* @role: of this node, which is live with the other */
+static void ask_resize(uint8_t role, uint64_t size)
+{
+	struct core_request r = { .id = 4, .volume = "spool", .size = size };
+	struct copy c;
+
+	live(1, &c);
+	kernel.role = role;
+	kernel.room = 2 * SIZE;
+	if (role != REPL_ROLE_PRIMARY)
+		c.flags |= REPL_MV_PRIMARY;
+	hear_copy(1, REPL_MSG_STATE, &c);
+	clear();
+	core_resize(&core, &r);
+	settle();
+}
+
+static void grows(void)
+{
+	ask_resize(REPL_ROLE_PRIMARY, 0);
+	is_number(last_grow(REPL_MSG_GROW).size, 0, "the other is asked how much room it has");
+	is_number(op_count, 0, "nothing happens before it has said so");
+	hear_grown(1, SIZE, SIZE + 8192, true);
+	is_number(last_grow(REPL_MSG_GROW).size, SIZE + 8192, "it grows first, to what both have room for");
+	is_number(op_count, 0, "and this side waits for it");
+	hear_grown(1, SIZE + 8192, SIZE + 8192, true);
+	ok(op_count == 1 && ops[0].kind == OP_RESIZE && ops[0].size == SIZE + 8192, "then this side grows");
+	ok(pair->phase == PHASE_HOLD, "with nothing else going on");
+	volume_done(OP_RESIZE, 0);
+	ok(answer[0] == '1' && pair->phase != PHASE_HOLD, "done: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_SECONDARY, SIZE + 4096);
+	hear_grown(1, SIZE, 3 * SIZE, true);
+	ok(op_count == 1 && ops[0].size == SIZE + 4096 && !last_grow(REPL_MSG_GROW).size,
+	   "asked on the secondary, that one grows first");
+	kernel.size = SIZE + 4096;
+	volume_done(OP_RESIZE, 0);
+	is_number(last_grow(REPL_MSG_GROW).size, SIZE + 4096, "then the primary is told to");
+	hear_grown(1, SIZE, 3 * SIZE, false);
+	ok(answer[0] == '0' && strstr(answer, "mail2 could not grow"), "who could not is named: %s", answer);
+	end();
+}
+
+static void grows_not(void)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+
+	begin(false);
+	core_resize(&core, &r);
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "mail2 is away"), "a peer that is away: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, SIZE + 8192);
+	hear_grown(1, SIZE, SIZE + 4096, true);
+	ok(answer[0] == '0' && strstr(answer, "mail2 has room for") && strstr(answer, "4096 bytes) too few"),
+	   "a peer that is too small: %s", answer);
+	is_number(op_count, 0, "nothing was begun");
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, SIZE - 4096);
+	hear_grown(1, SIZE, 2 * SIZE, true);
+	ok(answer[0] == '0' && strstr(answer, "not shrink"), "fewer bytes: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, 0);
+	hear_grown(1, SIZE, SIZE, true);
+	ok(answer[0] == '0' && strstr(answer, "mail2 has room for no more"), "no room: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, 0);
+	core_session_down(&core, 1, "gone");
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "disconnected"), "lost meanwhile: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, 0);
+	for (int i = 0; i < 8 && !answer[0]; i++) {
+		core_heard(&core, 1);
+		tick(CORE_RESIZE_MS / 8 + 1);
+	}
+	ok(answer[0] == '0' && strstr(answer, "did not say"), "no answer: %s", answer);
+	end();
+
+	ask_resize(REPL_ROLE_PRIMARY, 0);
+	hear_grown(1, SIZE + 4096, SIZE + 4096, true);
+	volume_done(OP_RESIZE, -5);
+	ok(answer[0] == '0' && strstr(answer, "mail1 could not grow: no room"), "this side fails: %s", answer);
+	ok(pair->phase != PHASE_HOLD && volume->task.kind == TASK_NONE, "and goes on as before");
+	end();
+}
+
+static void told_to_grow(void)
+{
+	struct repl_msg_grow m;
+	struct copy c;
+
+	live(1, &c);
+	kernel.room = 2 * SIZE;
+	msg_pack_grow(&(struct msg_grow){ .size = 0 }, &m);
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(last_grow(REPL_MSG_GROWN).room == 2 * SIZE && last_grow(REPL_MSG_GROWN).size == SIZE,
+	   "asked for its room, it says so");
+	clear();
+	msg_pack_grow(&(struct msg_grow){ .size = SIZE + 4096 }, &m);
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(op_count == 1 && ops[0].kind == OP_RESIZE && !sent_count, "told to grow, it does");
+	kernel.size = SIZE + 4096;
+	volume_done(OP_RESIZE, 0);
+	ok(last_grow(REPL_MSG_GROWN).ok, "and says when it is done");
+	clear();
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(last_grow(REPL_MSG_GROWN).ok && !op_count, "once more is nothing to do");
+	m.reserved = 1;
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(strstr(refusal, "reserved"), "rubbish is refused: %s", refusal);
+	end();
+}
+
 static void requests(void)
 {
 	struct core_request r = { .id = 4, .volume = "nonsense" };
@@ -392,17 +759,77 @@ static void requests(void)
 	end();
 }
 
+/* The kernel's event and its answer to the command may be read in one go, the event first. */
+static void down_with_an_event(void)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct op_result gone = { 0 };
+
+	begin(true);
+	core_down(&core, &r);
+	settle();
+	ok(op_count && ops[(op_count - 1) % SENT].kind == OP_DETACH, "down is begun");
+	detached = true;
+	core_event(&core, volume);
+	core_op_done(volume, NULL, OP_DETACH, 0, &gone);
+	settle();
+	detached = false;
+	is_number(removed, 1, "the volume is removed once, though the kernel was asked about it");
+	ok(answer[0] == '1', "down has succeeded: %s", answer);
+	end();
+}
+
+/*
+ * The leader leaves at a message that crosses its FOLLOW, so the follower begins alone.  No
+ * later FOLLOW may come to end that: by then the leader itself may follow a third node.
+ */
+static void follows_nobody(void)
+{
+	const struct repl_msg_volume *follow = NULL;
+	struct copy c, state = { 0 };
+	struct err e;
+
+	begin(true);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	for (unsigned int i = 0; i < sent_count; i++)
+		if (sent[i].type == REPL_MSG_FOLLOW)
+			follow = (const void *)sent[i].body;
+	need(follow && !copy_unpack(&state, follow, &e), "this side leads");
+	c.slot_dirty_blocks = 1;
+	hear_copy(1, REPL_MSG_STATE, &c);
+	need(pair->phase == PHASE_MEET, "a STATE that crossed FOLLOW: it leads no more");
+	clear();
+	c.cookie = state.cookie;
+	hear_copy(1, REPL_MSG_FOLLOWING, &c);
+	ok(sent_count && (sent[0].type == REPL_MSG_STATE || sent[0].type == REPL_MSG_VOLUME),
+	   "who follows a procedure that was left is told so");
+	end();
+}
+
 int main(void)
 {
 	hellos();
+	follows_nobody();
 	not_a_peer();
 	newest_wins();
 	silence();
 	back_off();
 	misfits();
 	nonsense();
+	reserved();
 	left_over();
 	links();
+	newer_offer();
+	former_primary();
+	smaller_peer();
+	worn_keys();
+	grows();
+	grows_not();
+	told_to_grow();
 	requests();
+	down_with_an_event();
 	return tap_end();
 }

@@ -95,6 +95,22 @@ static void test_health(void)
 	ok(vol.health == VIEW_HEALTHY, "an agent that may not be asked is no trouble");
 }
 
+static void test_filling(void)
+{
+	healthy();
+	kernel.flags = REPL_VF_FAILED | REPL_VF_DISKLESS | REPL_VF_REPLACING;
+	kernel.size = 100ULL << 30;
+	kernel.replaced = 25ULL << 30;
+	kernel.replace_ms = 100000;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "the new disk sdb1 is being filled from a live peer: 25 %, 75 GiB left, 256 MiB/s, about 5 min",
+	      "repl-ctl wait spool --for in-sync");
+	is_number(vol.finding_count, 1, "and nothing else");
+	kernel.replaced = kernel.replace_ms = 0;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "0 %, 100 GiB left, 0 B/s; until then", "repl-ctl wait");
+}
+
 static void test_flags(void)
 {
 	healthy();
@@ -105,6 +121,22 @@ static void test_flags(void)
 	kernel.slot[0].link = REPL_LINK_NONE;
 	judge(NULL);
 	finds(VIEW_DEGRADED, "sdb1 has failed 3 times", "no peer has everything");
+	healthy();
+	kernel.flags = REPL_VF_FAILED | REPL_VF_DISKLESS;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed: the volume goes on from its live peers", "repl-ctl replace spool");
+	is_number(vol.finding_count, 1, "it is said once");
+	kernel.role = REPL_ROLE_SECONDARY;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed: there is no copy here", "it gets a full copy");
+	kernel.flags = REPL_VF_FAILED;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed a write of the peer", "repl-ctl replace spool");
+	test_filling();
+	healthy();
+	kernel.flags = REPL_VF_FAILED | REPL_VF_DISKLESS | REPL_VF_FAILING;
+	judge(NULL);
+	finds(VIEW_DOWN, "no peer is within reach", "repl-ctl secondary spool --force");
 	healthy();
 	kernel.flags = REPL_VF_ZOMBIE | REPL_VF_NO_FLUSH | REPL_VF_NO_STABLE;
 	judge(NULL);
@@ -165,12 +197,31 @@ static void test_states(void)
 	   "without an estimate none is printed");
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"behind\",\"verdict\":\"split\","
 	      "\"reason\":\"both sides wrote alone\"}]}");
-	finds(VIEW_DEGRADED, "connected but behind: both sides wrote alone", "do what the reason");
+	finds(VIEW_DEGRADED, "connected but behind: both sides wrote alone",
+	      "repl-ctl resolve spool");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"behind\",\"verdict\":\"refused\","
+	      "\"reason\":\"both are primary: make one of them secondary\"}]}");
+	finds(VIEW_DEGRADED, "connected but behind: both are primary", "do what the reason");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"syncing\",\"caught_up\":"
+	      "{\"bytes\":8192,\"zero_bytes\":4096,\"compared_bytes\":20480,"
+	      "\"equal_bytes\":12288,\"passes\":3}}]}");
+	ok(vol.peer[0].caught_up.known && vol.peer[0].caught_up.bytes == 8192 &&
+	   vol.peer[0].caught_up.zero_bytes == 4096 && vol.peer[0].caught_up.passes == 3 &&
+	   vol.peer[0].caught_up.compared_bytes == 20480 &&
+	   vol.peer[0].caught_up.equal_bytes == 12288,
+	   "what catching up has moved");
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"live\"}]}");
 	is_number(vol.peer[0].state, VIEW_BEHIND, "live is what the kernel says, not the agent");
 	kernel.slot[0].link = REPL_LINK_LIVE;
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"disconnected\"}]}");
 	is_number(vol.peer[0].state, VIEW_LIVE, "also the other way round");
+	ok(!vol.finding_count, "nothing to say without words from the agent");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"live\",\"session\":\"connected\","
+	      "\"reason\":\"in sync\"}]}");
+	ok(!vol.finding_count, "a live pair whose agents talk");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"live\",\"session\":\"connecting\","
+	      "\"reason\":\"wrong key\"}]}");
+	finds(VIEW_HEALTHY, "mail2 is live, but the agents are not connected: wrong key", "comes back");
 }
 
 static void test_peers(void)
@@ -211,7 +262,7 @@ static void test_report(void)
 	};
 	static const char *const peer[] = {
 		"name", "state", "mode", "dirty_bytes", "in_flight_bytes", "epoch_age_ms", "reason",
-		"progress", NULL
+		"progress", "caught_up", NULL
 	};
 	json_t *root, *object;
 

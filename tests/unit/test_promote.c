@@ -60,6 +60,9 @@ static void agreed(void)
 	planned(PROMOTE_REFUSED, 0, "newer", "a peer that is ahead");
 	f.peer[0].connected = f.peer[0].live = false;
 	planned(PROMOTE_REFUSED, 0, "--peer-dead", "a peer that is away, and was in sync");
+	f.peer[0].connected = f.peer[0].live = false;
+	f.peer[0].outrun = true;
+	planned(PROMOTE_REFUSED, 0, "mail2 was newer", "a peer that is away, and has gone on");
 	f.peer[0].connected = f.peer[0].live = f.peer[0].was_live = false;
 	planned(PROMOTE_REFUSED, 0, "--force", "a peer that is away, and was not");
 	f.peer[0].connected = false;
@@ -87,6 +90,9 @@ static void asserted(void)
 	promote_plan(&plan, &f);
 	ok(plan.unlink, "a link to it is dropped first");
 	fresh();
+	f.peer_dead = f.peer[0].outrun = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	planned(PROMOTE_REFUSED, 0, "mail2 was newer", "dead, and known to have gone on");
 	f.peer_dead = true;
 	planned(PROMOTE_REFUSED, 0, "answers", "it is not dead, it answers");
 	f.peer_dead = true;
@@ -96,6 +102,19 @@ static void asserted(void)
 	f.consistent = false;
 	f.peer[0].connected = f.peer[0].live = false;
 	planned(PROMOTE_REFUSED, 0, "not consistent", "dead, but this copy is no use");
+	f.peer_dead = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	f.peer[1] = (struct promote_peer){
+		.name = "mail3", .connected = true, .consistent = true,
+		.same_generation = true,
+	};
+	f.peer_count = 2;
+	planned(PROMOTE_ASK, REPL_F_PEER_DEAD | REPL_F_ALONE, NULL, "another survivor is asked");
+	f.peer_dead = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	f.peer[1] = (struct promote_peer){ .name = "mail3", .connected = true, .consistent = true };
+	f.peer_count = 2;
+	planned(PROMOTE_GO, REPL_F_PEER_DEAD | REPL_F_ALONE, NULL, "one of an older line is not");
 	f.peer_dead = true;
 	f.peer[0].connected = f.peer[0].live = false;
 	f.peer[1] = (struct promote_peer){
@@ -121,6 +140,96 @@ static void first(void)
 	f.consistent = false;
 	f.peer_count = f.slots = 0;
 	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "a new copy without peers");
+	f.consistent = f.peer[0].consistent = f.peer[0].live = f.peer[0].was_live = false;
+	f.peer[0].identity = true;
+	planned(PROMOTE_REFUSED, 0, "part of a volume", "a new copy beside an incomplete one");
+}
+
+/* A copy that was left while it caught up is none to begin with, whoever agrees. */
+static void incomplete(void)
+{
+	fresh();
+	f.identity = true;
+	f.consistent = f.peer[0].live = f.peer[0].was_live = false;
+	planned(PROMOTE_REFUSED, 0, "promote mail2", "an incomplete copy beside a complete one");
+	f.identity = true;
+	f.consistent = f.peer[0].consistent = f.peer[0].live = f.peer[0].was_live = false;
+	planned(PROMOTE_REFUSED, 0, "connect the one that it followed", "two incomplete copies");
+	f.identity = true;
+	f.consistent = f.peer[0].live = f.peer[0].was_live = f.peer[0].connected = false;
+	planned(PROMOTE_REFUSED, 0, "connect the one that it followed",
+		"an incomplete copy, the complete one is away");
+	f.identity = f.force = true;
+	f.consistent = f.peer[0].live = f.peer[0].connected = false;
+	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "with --force an incomplete copy is taken");
+}
+
+/* A peer with less room than this copy has could never follow it again. */
+static void smaller_peer(void)
+{
+	fresh();
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	planned(PROMOTE_REFUSED, 0, "2 MiB (2097152 bytes), the one on mail2 only 1 MiB (1048576 bytes)",
+		"a live peer that is smaller: both sizes");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	planned(PROMOTE_REFUSED, 0, "mkfs.repl --force --name spool --size 1048576",
+		"how to make this copy as small");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	planned(PROMOTE_REFUSED, 0, "promote mail2", "or who may be promoted instead");
+	f.size = f.peer[0].size = 2 << 20;
+	planned(PROMOTE_ASK, 0, NULL, "one of the same size is asked");
+	f.size = 1 << 20;
+	f.peer[0].size = 2 << 20;
+	planned(PROMOTE_ASK, 0, NULL, "a larger one, too");
+	f.size = 2 << 20;
+	planned(PROMOTE_ASK, 0, NULL, "one whose size is not known, too");
+	f.size = 2 << 20;
+	f.peer[1] = (struct promote_peer){ .name = "mail3", .size = 1 << 20 };
+	f.peer_count = 2;
+	planned(PROMOTE_ASK, 0, NULL, "one that is away and was not in sync stops nobody");
+	f.size = 2 << 20;
+	f.peer[1] = (struct promote_peer){ .name = "mail3", .connected = true, .size = 1 << 20 };
+	f.peer_count = 2;
+	planned(PROMOTE_REFUSED, 0, "mail3", "one that is there, but not in sync, does");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	f.consistent = f.peer[0].consistent = f.peer[0].live = f.peer[0].was_live = false;
+	planned(PROMOTE_REFUSED, 0, "mail2", "the first primary of new copies");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	f.peer_dead = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	planned(PROMOTE_GO, REPL_F_PEER_DEAD | REPL_F_ALONE, NULL,
+		"a smaller peer that is dead does not keep the service down");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	f.force = true;
+	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "--force leaves it behind");
+	f.size = 2 << 20;
+	f.peer[0].size = 1 << 20;
+	f.peer[0].live = false;
+	planned(PROMOTE_REFUSED, 0, "wait spool --for in-sync", "what stands in the way first is said first");
+}
+
+/* A node that was primary and lost its disk, then its link to this one. */
+static void diskless_peer(void)
+{
+	fresh();
+	f.peer[0].live = false;
+	f.peer[0].diskless = f.peer[0].same_generation = true;
+	planned(PROMOTE_ASK, 0, NULL, "a former primary without a disk, live to its end, is asked");
+	f.peer[0].live = f.peer[0].was_live = false;
+	f.peer[0].diskless = f.peer[0].same_generation = true;
+	planned(PROMOTE_REFUSED, 0, "not in sync", "one that had gone on without this copy is not");
+	f.peer[0].live = false;
+	f.peer[0].diskless = true;
+	planned(PROMOTE_REFUSED, 0, "not in sync", "nor one of another generation");
+	f.peer[0].live = false;
+	f.peer[0].same_generation = true;
+	planned(PROMOTE_REFUSED, 0, "not in sync", "nor one that has a disk");
 }
 
 static struct promote_consent c;
@@ -160,6 +269,16 @@ static void consent(void)
 	consents(true, NULL, "to the same it may again");
 	c.live = false;
 	consents(false, "not in sync", "who is not live does not");
+	c.live = false;
+	c.peer_dead = true;
+	consents(true, NULL, "unless both have survived the one that is said to be dead");
+	c.live = false;
+	c.peer_dead = true;
+	c.linked = "mail3";
+	consents(false, "mail3, which is not dead", "but not when it still goes with that one");
+	c.live = c.same_generation = false;
+	c.peer_dead = true;
+	consents(false, "not in sync", "in the same generation, that is");
 	c.same_generation = false;
 	consents(false, "generation", "who is of another generation does not");
 	c.newer = "mail3";
@@ -171,6 +290,9 @@ static void consent(void)
 	consents(true, NULL, "unless that one is said to be dead");
 	c.consistent = c.live = c.same_generation = false;
 	consents(true, NULL, "a new copy has nothing to lose");
+	c.identity = true;
+	c.consistent = c.live = c.same_generation = false;
+	consents(false, "part of a volume", "an incomplete copy has");
 }
 
 int main(void)
@@ -178,6 +300,9 @@ int main(void)
 	agreed();
 	asserted();
 	first();
+	incomplete();
+	smaller_peer();
+	diskless_peer();
 	consent();
 	return tap_end();
 }

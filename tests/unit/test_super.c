@@ -89,7 +89,7 @@ static struct repl_super sample(void)
 	sb.version = htole32(REPL_FORMAT_VERSION);
 	sb.sequence = htole64(2);
 	sb.lbs_shift = 12;
-	sb.flags = htole32(REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_CLEAN);
+	sb.flags = htole32(REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_MAPS);
 	super_set_layout(&sb, &l);
 	/* Not random, so that a seed repeats everything. */
 	memset(&sb.uuid, 0x11, sizeof(sb.uuid));

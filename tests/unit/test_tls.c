@@ -57,6 +57,26 @@ static void test_two_handshakes_differ(void)
 	pair_close(&two);
 }
 
+/* A session carries whole volumes: its keys must not wear out in the middle. */
+static void test_lasting(void)
+{
+	const struct tls_secrets *client, *server;
+	struct pair pair;
+	struct err err = { "" };
+
+	pair_open(&pair);
+	tls_free(pair.client.tls);
+	pair.client.tls = tls_new_lasting(alice.ctx, end_known, &pair.client, &err);
+	need(pair.client.tls, err.text);
+	pair_run(&pair, CHUNK);
+	ok(end_done(&pair.client) && end_done(&pair.server), "lasting keys: both ends are done");
+	client = tls_secrets(pair.client.tls, &err);
+	server = tls_secrets(pair.server.tls, &err);
+	ok(client && server && client->suite == TLS_SUITE_CHACHA20_POLY1305_SHA256 &&
+	   server->suite == client->suite, "and use ChaCha20-Poly1305");
+	pair_close(&pair);
+}
+
 static void test_context_goes_first(void)
 {
 	struct node brief;
@@ -498,6 +518,7 @@ int main(void)
 	test_handshake(CHUNK);
 	test_handshake(1);
 	test_two_handshakes_differ();
+	test_lasting();
 	test_context_goes_first();
 	test_server_refuses();
 	test_client_refuses();

@@ -157,6 +157,21 @@ static const char *other_rule(const struct copy *a, const struct copy *b, enum v
 	return NULL;
 }
 
+/* Who goes on alone is newer, and stays so when something else forbids that the other follows. */
+static const char *newer_rule(const struct copy *a, const struct copy *b, enum verdict_kind kind)
+{
+	bool two = has(a, REPL_MV_CONSISTENT) && has(b, REPL_MV_CONSISTENT) &&
+		   !same(&a->generation, &b->generation);
+
+	if (verdict_newer(a, b) && (!two || kind == VERDICT_SPLIT || kind == VERDICT_UNRELATED))
+		return "only one line of writes has newer and older copies";
+	if (verdict_newer(a, b) && (verdict_newer(b, a) || verdict_follows(kind)))
+		return "the newer copy does not follow";
+	if (two && verdict_leads(kind) && !verdict_newer(a, b))
+		return "of two generations the newer one leads";
+	return NULL;
+}
+
 static const char *broken_rule(const struct copy *a, const struct copy *b, enum verdict_kind kind)
 {
 	if (verdict_leads(kind))
@@ -164,6 +179,33 @@ static const char *broken_rule(const struct copy *a, const struct copy *b, enum 
 	if (verdict_follows(kind))
 		return leader_rule(b, a, kind);
 	return other_rule(a, b, kind);
+}
+
+/* A decision about exactly these two makes of a split a leader and a follower, and of nothing else. */
+static const char *resolve_rule(const struct copy *a, const struct copy *b, const struct verdict *judged)
+{
+	struct resolution r = { .keep = a->generation, .discard = b->generation };
+	struct resolution other = { .keep = a->generation, .discard = id(9) };
+	struct verdict v = *judged, w = *judged;
+
+	verdict_resolve(&v, &other, a, b);
+	if (v.kind != judged->kind)
+		return "a decision about other copies changes nothing";
+	verdict_resolve(&v, &r, a, b);
+	verdict_resolve(&w, &r, b, a);
+	if (judged->kind != VERDICT_SPLIT)
+		return v.kind == judged->kind ? NULL : "only a split can be decided about";
+	if (!verdict_is_split(a, b))
+		return "what is a split is known to be one";
+	if (w.kind != verdict_mirror(v.kind))
+		return "both sides take a decision alike";
+	if (has(b, REPL_MV_PRIMARY))
+		return v.kind == VERDICT_REFUSE ? NULL : "a primary is not discarded";
+	if (!verdict_leads(v.kind) || verdict_equal(v.kind))
+		return "the copy that is kept leads";
+	if (v.kind == VERDICT_LEAD && (!speaks(a, b) || !speaks(b, a)))
+		return "by map only when both maps are about the other copy";
+	return NULL;
 }
 
 static void check_all(void)
@@ -186,6 +228,10 @@ static void check_all(void)
 			seen[mine.kind]++;
 			mirrored += theirs.kind == verdict_mirror(mine.kind);
 			rule = broken_rule(&here[i], &there[j], mine.kind);
+			if (!rule)
+				rule = newer_rule(&here[i], &there[j], mine.kind);
+			if (!rule)
+				rule = resolve_rule(&here[i], &there[j], &mine);
 			if (rule)
 				printf("# copies %u and %u: %s (%s)\n", i, j, verdict_name(mine.kind),
 				       mine.why);
@@ -285,6 +331,48 @@ static void two_generations(void)
 	judged(VERDICT_FOLLOW, "the other went on, and is primary");
 }
 
+static void decided(enum verdict_kind expected, const struct resolution *r, const char *name)
+{
+	struct verdict v;
+
+	verdict(&v, &a, &b, LOWER);
+	verdict_resolve(&v, r, &a, &b);
+	if (!ok(v.kind == expected, "%s: %s", name, verdict_name(expected)))
+		printf("#      got: %s (%s)\n", verdict_name(v.kind), v.why);
+}
+
+static void resolutions(void)
+{
+	struct resolution mine = { .keep = id(2), .discard = id(3) };
+	struct resolution theirs = { .keep = id(3), .discard = id(2) };
+	struct resolution old = { .keep = id(2), .discard = id(4) };
+	struct repl_id common;
+
+	fresh();
+	a.generation = id(2);
+	b.generation = id(3);
+	decided(VERDICT_LEAD, &mine, "this copy is kept");
+	decided(VERDICT_FOLLOW, &theirs, "the other one is");
+	decided(VERDICT_SPLIT, &old, "what was decided about an earlier copy");
+	b.slot_copy_id = id(99);
+	decided(VERDICT_LEAD_FULL, &mine, "the other's map is about another copy");
+	a.size = SIZE / 2;
+	decided(VERDICT_REFUSE, &theirs, "the one that must follow is too small");
+	a.size = SIZE;
+	a.flags |= REPL_MV_PRIMARY;
+	decided(VERDICT_REFUSE, &theirs, "the one that must follow is in use");
+	b.flags |= REPL_MV_PRIMARY;
+	ok(verdict_is_split(&a, &b), "two primaries may be a split");
+	a.history[2] = id(7);
+	b.history[0] = id(6);
+	b.history[1] = id(7);
+	common = verdict_common(&a, &b);
+	ok(common.b[0] == 7, "the last generation that both went through");
+	b.history[1] = id(5);
+	common = verdict_common(&a, &b);
+	ok(!common.b[0], "or none that is known");
+}
+
 static void first_copy(void)
 {
 	fresh();
@@ -320,9 +408,18 @@ static void misfits(void)
 	judged(VERDICT_REFUSE, "other block sizes");
 	b.flags |= REPL_MV_LINK_PLAIN;
 	judged(VERDICT_REFUSE, "encryption on one side only");
+	b.generation = id(2);
+	b.history[0] = id(1);
+	b.flags |= REPL_MV_LINK_PLAIN;
+	ok(verdict_newer(&b, &a) && !verdict_newer(&a, &b), "and the newer copy is known all the same");
+	judged(VERDICT_REFUSE, "which leads nobody");
 	a.flags |= REPL_MV_PRIMARY;
 	b.flags |= REPL_MV_PRIMARY;
 	judged(VERDICT_REFUSE, "two primaries");
+	a.flags |= REPL_MV_PRIMARY | REPL_MV_FAILING;
+	judged(VERDICT_REFUSE, "a primary whose disk has failed leads nobody");
+	b.flags |= REPL_MV_FAILING;
+	judged(VERDICT_REFUSE, "and follows nobody");
 	b.uuid = id(12);
 	judged(VERDICT_UNRELATED, "two volumes");
 }
@@ -332,6 +429,7 @@ int main(void)
 	check_all();
 	same_generation();
 	two_generations();
+	resolutions();
 	first_copy();
 	misfits();
 	return tap_end();

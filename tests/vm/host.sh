@@ -14,6 +14,9 @@ vm_die() {
 	exit 1
 }
 
+# shellcheck source=tests/vm/accel.sh
+. "$VM_TOP/tests/vm/accel.sh"
+
 # --- kernels ------------------------------------------------------------------------------------------------------
 
 vm_kernel_dir() { # KERNEL : a series that scripts/deps unpacked, or any directory of the same shape beside it
@@ -22,28 +25,41 @@ vm_kernel_dir() { # KERNEL : a series that scripts/deps unpacked, or any directo
 	printf '%s\n' "$dir"
 }
 
-vm_kernel_abi() { # KERNEL
-	local dir
+vm_kernel_build() { # KERNEL : where external modules are built for it
+	local dir abi
 	dir=$(vm_kernel_dir "$1")
-	cat "$dir/version"
+	abi=$(cat "$dir/version")
+	if [ -d "$dir/build" ]; then
+		printf '%s\n' "$dir/build"
+	else
+		printf '%s\n' "/lib/modules/$abi/build"
+	fi
+}
+
+# What follows the series in the name of a kernel that tests/vm/kernel/build has built: debug, kcsan, or nothing.
+vm_kernel_kind() { # KERNEL
+	[[ $1 != *-* ]] || printf '%s\n' "${1##*-}"
+}
+
+vm_memory() { # KERNEL MEM : what a VM needs in which that much is enough for a stock kernel
+	if [ -n "$(vm_kernel_kind "$1")" ]; then echo $((2 * $2)); else echo "$2"; fi
 }
 
 # --- QEMU ---------------------------------------------------------------------------------------------------------
-
-vm_kvm_usable() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 
 # Sets vm_qemu to the arguments every VM has: no devices but serial lines, kernel log on the first. A panic ends QEMU.
 # DIR/kmsg and DIR/monitor are sockets; everything the kernel printed is in DIR/console.log.
 vm_qemu_args() { # DIR KERNEL SMP MEM ICOUNT(0|1)
 	local dir=$1 kernel=$2 smp=$3 mem=$4 icount=$5 kdir append
 	kdir=$(vm_kernel_dir "$kernel") || exit 1
-	append="console=ttyS0 quiet panic=-1 oops=panic mitigations=off sysrq_always_enabled log_buf_len=4M"
+	mem=$(vm_memory "$kernel" "$mem")
+	append="console=ttyS0 quiet panic=-1 oops=panic mitigations=off sysrq_always_enabled log_buf_len=4M printk.devkmsg=on"
 	append+=" cryptomgr.notests" # seconds of every boot under TCG
 	vm_qemu=(qemu-system-x86_64 -M q35 -cpu max -m "$mem" -nodefaults -display none -no-reboot -nic none)
 	if [ "$icount" = 1 ]; then
 		vm_qemu+=(-accel tcg -icount "shift=0,sleep=off" -smp 1)
 	elif vm_kvm_usable; then
-		vm_qemu+=(-accel kvm -accel tcg -smp "$smp")
+		vm_qemu+=(-accel kvm -smp "$smp")
 	else
 		# A virtual CPU that the host does not run for a while is no stall of the guest.
 		append+=" rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30"
@@ -86,7 +102,7 @@ vm_klog_patterns=(
 	'WARNING:' 'BUG:' 'kernel BUG at' 'Oops' 'Kernel panic' 'general protection fault' 'Call Trace:' 'INFO: task .* blocked'
 	'INFO: possible' 'INFO: lockdep' 'possible (circular|recursive|irq)' 'inconsistent lock state' 'suspicious RCU usage'
 	'rcu.*(stall|self-detected)' '(soft lockup|hard LOCKUP)' 'sleeping function called' 'scheduling while atomic'
-	'Voluntary context switch within RCU' 'KASAN' 'KCSAN' 'UBSAN' 'kmemleak: [0-9]+ new suspected' 'refcount_t:' 'list_(add|del) corruption'
+	'Voluntary context switch within RCU' 'KASAN' 'KCSAN' 'UBSAN' 'kmemleak: ([0-9]+ new suspected|.*disabled)' 'refcount_t:' 'list_(add|del) corruption'
 	'page allocation failure' 'Out of memory' 'objects remaining' 'still has objects' 'unregister_netdevice: waiting'
 	'workqueue: .* is flushing' 'Memory corruption' 'DEBUG_LOCKS_WARN_ON' 'ODEBUG:' 'segfault at' 'traps:.*(trap|error)'
 )

@@ -10,7 +10,7 @@ knode_up() { # DEVICE... : metadata, module, all secondary
 	modprobe repl
 	KNODE_DEV=("$@")
 	for i in "${!KNODE_DEV[@]}"; do
-		run_quiet mkfs.repl --name "v$i" "${KNODE_DEV[i]}" && run_quiet knode attach "$i" "v$i" "${KNODE_DEV[i]}"
+		run_quiet mkfs.repl --force --name "v$i" "${KNODE_DEV[i]}" && run_quiet knode attach "$i" "v$i" "${KNODE_DEV[i]}"
 	done
 }
 
@@ -23,7 +23,7 @@ knode_slots() { # MINOR...
 	local a b
 	for a in "$@"; do
 		for b in "$@"; do
-			[ "$a" = "$b" ] || run_quiet knode slot "$a" "$b" "$((b + 1))"
+			[ "$a" = "$b" ] || run_quiet knode slot "$a" "$b" "$((b + 1))" "$b"
 		done
 	done
 }
@@ -32,6 +32,23 @@ knode_slots() { # MINOR...
 knode_copy() { # FROM_MINOR TO_MINOR
 	dd if="${KNODE_DEV[$1]}" of="${KNODE_DEV[$2]}" bs=1M iflag=direct,count_bytes oflag=direct conv=fsync \
 		count="$(knode_get "$1" size)" status=none
+	run_quiet knode settle "$1" "$2"
+	run_quiet knode settle "$2" "$1"
+}
+
+# Ships what either side doubts, from the first to the second.
+knode_catch_up() { # FROM_MINOR TO_MINOR
+	local first count
+	while read -r first count; do
+		dd if="${KNODE_DEV[$1]}" of="${KNODE_DEV[$2]}" bs=1M iflag=direct,skip_bytes,count_bytes \
+			oflag=direct,seek_bytes conv=notrunc skip=$((first << 12)) seek=$((first << 12)) count=$((count << 12)) \
+			status=none
+		# Third copies may lack these now, as the agent says, too.
+		[ ${#KNODE_DEV[@]} -le 2 ] || run_quiet knode mark "$2" $((7 & ~(1 << $1 | 1 << $2))) "$first" "$count"
+	done < <(
+		knode cut "$1" "$2" list
+		knode cut "$2" "$1" list
+	)
 	run_quiet knode settle "$1" "$2"
 	run_quiet knode settle "$2" "$1"
 }

@@ -46,6 +46,12 @@ link_heal() { ip link set "v-$1" master nodes; }
 link_unplug() { ip link set "v-$1" down; }
 link_plug() { ip link set "v-$1" up; }
 
+# Every TCP connection of the node ends, on both sides at once, as by a firewall that was restarted.
+link_reset() {
+	modprobe -a inet_diag tcp_diag
+	in_node "$1" ss -K -t state established >/dev/null
+}
+
 netem() { # NODE ARG... : on what the node sends, such as: delay 20ms loss 1% rate 10mbit
 	local name=$1
 	shift
@@ -69,7 +75,7 @@ dm_create() { # NAME TABLE : /dev/mapper/NAME
 }
 
 dm_reload() { # NAME TABLE : outstanding I/O is drained first
-	run_quiet dmsetup suspend --nolockfs "$1" && run_quiet dmsetup load "$1" --table "$2" && run_quiet dmsetup resume "$1"
+	run_quiet dmsetup suspend --nolockfs "$1" && run_quiet dmsetup load "$1" <<<"$2" && run_quiet dmsetup resume "$1"
 }
 
 dm_remove() { run_quiet dmsetup remove --retry "$1"; }

@@ -79,7 +79,8 @@ agent_kill() { # NAME [SIGNAL]
 	pid=$(agent_pid "$1")
 	kill "-${2:-KILL}" "$pid"
 	[ "${2:-KILL}" = STOP ] || [ "${2:-KILL}" = CONT ] || {
-		wait "$pid" 2>/dev/null || true
+		# Not always a child of this shell, so wait alone may not do.
+		wait "$pid" 2>/dev/null || wait_for 20 "the agent of $1 to end" eval "! kill -0 $pid"
 		rm -f "$(node_dir "$1")/agent.sock"
 	}
 }

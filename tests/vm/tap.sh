@@ -89,8 +89,9 @@ done_testing() {
 
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
+# A VM on a slow kernel, or a slow machine, waits longer: VM_WAIT_SCALE, of tests/vm/run.
 wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command succeeds
-	local seconds=$1 what=$2 end
+	local seconds=$(($1 * ${VM_WAIT_SCALE:-1})) what=$2 end
 	shift 2
 	end=$(($(now_ms) + seconds * 1000))
 	until "$@" >/dev/null 2>&1; do

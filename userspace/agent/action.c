@@ -57,6 +57,8 @@ const char *op_name(enum op_kind kind)
 		[OP_LINK_ADD] = "adopt the link",
 		[OP_LINK_DEL] = "drop the link",
 		[OP_ROLE] = "change the role",
+		[OP_RESIZE] = "grow",
+		[OP_REPLACE] = "replace the disk",
 		[OP_DETACH] = "take the volume down",
 		[OP_CUT] = "cut",
 		[OP_COMMIT] = "commit the cut",
@@ -64,6 +66,7 @@ const char *op_name(enum op_kind kind)
 		[OP_MAP_SEND] = "send the map",
 		[OP_DELTA_SEND] = "send a delta",
 		[OP_DELTA_APPLY] = "apply a delta",
+		[OP_SAVE] = "save what only this copy has",
 	};
 
 	return name[kind];

@@ -18,6 +18,7 @@
 
 #include "log.h"
 #include "msg.h"
+#include "suspect.h"
 
 struct pair;
 struct volume;
@@ -50,6 +51,8 @@ enum op_kind {
 	OP_LINK_ADD,		/* of the connection that OP_LINK_OPEN made */
 	OP_LINK_DEL,
 	OP_ROLE,
+	OP_RESIZE,
+	OP_REPLACE,		/* the disk, by the one that the shell holds ready; done: it is being filled */
 	OP_DETACH,
 	/* The pair's cut; at most one. */
 	OP_CUT,			/* done: drained */
@@ -59,6 +62,7 @@ enum op_kind {
 	OP_MAP_SEND,		/* the extents of the cut as MAP messages, and an empty one */
 	OP_DELTA_SEND,		/* DELTA_BEGIN, the blocks of the cut, DELTA_END */
 	OP_DELTA_APPLY,		/* until DELTA_END, and flushed */
+	OP_SAVE,		/* the blocks of the cut as a stream; done: durable, 'text' is the file */
 };
 
 struct op {
@@ -71,11 +75,12 @@ struct op {
 	uint32_t deadline_ms;
 	uint64_t cookie;
 	uint64_t epoch;
-	uint64_t size;		/* bytes; OP_MAP_SEND: of the leader's volume */
+	uint64_t size;		/* bytes; OP_MAP_SEND: of the leader's volume; OP_RESIZE: to grow to */
 	uint8_t key[REPL_KEY_BYTES];
 	struct repl_id id;	/* SLOT_SET: copy id, FOLLOW: uuid, LINK_ADD: generation */
 	struct repl_id history[REPL_HISTORY];
 	struct msg_delta delta;
+	enum suspect_kind suspect;	/* OP_DELTA_SEND: what is compared before it is sent */
 	struct msg_link link;
 	bool dial;		/* OP_LINK_OPEN: this side connects */
 	struct repl_extent *extents;	/* OP_MARK: owned by the action */
@@ -84,9 +89,8 @@ struct op {
 
 struct op_result {
 	int error;		/* 0 or negative errno */
-	const char *text;	/* why; or NULL */
-	uint64_t sent_bytes;	/* OP_DELTA_SEND, OP_DELTA_APPLY: in BLOCKS */
-	uint64_t zero_bytes;	/* the same in ZEROS */
+	const char *text;	/* why; OP_SAVE: where; or NULL */
+	struct msg_moved moved;	/* OP_DELTA_SEND, OP_DELTA_APPLY */
 };
 
 struct action {

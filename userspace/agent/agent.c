@@ -17,6 +17,7 @@
 #include "link.h"
 #include "log.h"
 #include "mapsend.h"
+#include "save.h"
 
 void agent_now(struct agent *a)
 {
@@ -48,6 +49,8 @@ static void get(struct agent *a, struct volume *v)
 
 	agent_now(a);
 	if (!ret)
+		bring_moved(v, &k);
+	if (!ret)
 		core_snapshot(v, &k);
 	else if (ret == -ENODEV)
 		core_snapshot(v, NULL);
@@ -60,6 +63,7 @@ static void drop_work(struct pair_io *io)
 	delta_drop(io);
 	mapsend_drop(io);
 	apply_drop(io);
+	save_drop(io);
 	link_drop(io);
 	kops_abort(io);
 }
@@ -70,6 +74,7 @@ static void forget(struct agent *a, struct pair *p)
 
 	kops_forget(a, p->volume, p);
 	apply_orphan(io);
+	save_orphan(io);
 	drop_work(io);
 	dial_cancel(io->dial);
 	for (struct conn *c = a->conns; c; c = c->next) {
@@ -110,6 +115,9 @@ static void begin(struct agent *a, const struct action *act)
 		break;
 	case OP_DELTA_APPLY:
 		apply_start(io, pair_conn(a, act->pair), op);
+		break;
+	case OP_SAVE:
+		save_start(io, op);
 		break;
 	default:
 		kops_begin(a, act->volume, act->pair, op);

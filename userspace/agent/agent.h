@@ -9,6 +9,7 @@
  *	link.c		a link's connection, up to its hand-over to the kernel
  *	kops.c		the kernel's tickets and cuts
  *	delta.c mapsend.c apply.c	bulk data
+ *	save.c		what a split's loser has alone, into a file
  *	bring.c		devices: up, and what is found at start
  *	control.c status.c	the administrator's socket
  */
@@ -33,6 +34,7 @@ struct dial;
 struct linkopen;
 struct listener;
 struct resolver;
+struct save;
 
 /* What the shell keeps for a pair. */
 struct pair_io {
@@ -45,6 +47,7 @@ struct pair_io {
 	struct delta *delta;
 	struct mapsend *mapsend;
 	struct apply *apply;
+	struct save *save;
 	struct dial *dial;		/* the session's address is looked up */
 	struct linkopen *linkopen;
 	int link_fd;			/* a proven link's connection; -1: none */
@@ -53,8 +56,11 @@ struct pair_io {
 /* What the shell keeps for a volume. */
 struct volume_io {
 	uint32_t minor;
-	int data_fd;			/* O_RDWR | O_DIRECT */
+	int data_fd;			/* O_RDWR | O_DIRECT; -1: the disk is gone */
+	int fresh_fd, fresh_meta_fd;	/* held ready for OP_REPLACE; -1: none */
+	uint64_t noted_end;		/* where the metadata end, as noted; 0: nobody notes it */
 	uint64_t rate_limit;		/* bytes per second of catch-up; 0: none */
+	char save_dir[CONFIG_SAVE_DIR_MAX];
 };
 
 struct agent {

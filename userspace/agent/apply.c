@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "conn.h"
+#include "digest.h"
 #include "kops.h"
 #include "pair.h"
 
@@ -31,7 +32,25 @@ struct range {
 	uint8_t *data;		/* NULL: zeros */
 };
 
-/* It lives until its last range and its flush are done, also when it was given up. */
+/* Blocks that the leader asks about; it lives until its answer was sent. */
+struct compare {
+	struct apply *apply;
+	struct loop_op op;
+	struct conn_tx tx;
+	uint64_t offset;
+	uint64_t length;
+	uint8_t *data;		/* as they are here; NULL: compared */
+	struct repl_digest theirs[REPL_DIGESTS_MAX];
+	struct {
+		struct repl_msg header;
+		struct repl_msg_want want;
+	} answer;
+};
+
+/*
+ * It lives until its last range and its flush are done, also when it was given up; of
+ * its answers it does not wait for the way out.
+ */
 struct apply {
 	struct pair_io *io;	/* NULL: given up */
 	struct agent *agent;
@@ -41,14 +60,18 @@ struct apply {
 	uint32_t minor;
 	uint32_t mask;		/* slots to MARK first */
 	uint64_t size;
+	bool empty;		/* announced so: this copy may not have been given up */
 	struct msg_delta delta;	/* of DELTA_END */
-	uint64_t sent_bytes, zero_bytes;
+	struct msg_moved moved;
+	struct digest *digest;
 	struct range *filling;	/* the connection fills it */
 	struct range *unmarked, **last;	/* wait for the next MARK */
 	struct range *marking;	/* wait for the MARK under way */
 	unsigned int ranges;	/* all of them */
+	unsigned int compares;	/* being read */
+	unsigned int answers;	/* on their way out */
 	uint64_t bytes;
-	bool ended, flushing;
+	bool ended, flushing, finished;
 	bool by_hand;		/* the device cannot be told to write zeros */
 	int error;
 	char why[200];
@@ -80,6 +103,14 @@ static void drop_list(struct range **list)
 	}
 }
 
+static void put_apply(struct apply *ap)
+{
+	if (!ap->finished || ap->answers)
+		return;
+	digest_free(ap->digest);
+	free(ap);
+}
+
 static void detach(struct apply *ap)
 {
 	struct conn *c = ap->conn;
@@ -95,18 +126,17 @@ static void detach(struct apply *ap)
 static void finish(struct apply *ap)
 {
 	struct pair_io *io = ap->io;
-	struct op_result r = {
-		.error = ap->error, .text = ap->why, .sent_bytes = ap->sent_bytes,
-		.zero_bytes = ap->zero_bytes,
-	};
+	struct op_result r = { .error = ap->error, .text = ap->why, .moved = ap->moved };
 
 	detach(ap);
+	ap->finished = true;
+	ap->io = NULL;
 	if (io) {
 		io->apply = NULL;
 		agent_now(io->agent);
 		core_op_done(io->pair->volume, io->pair, OP_DELTA_APPLY, ap->turn, &r);
 	}
-	free(ap);
+	put_apply(ap);
 }
 
 static void fail(struct apply *ap, int error, const char *fmt, ...)
@@ -262,13 +292,13 @@ static void flush(struct apply *ap)
 /* Something has changed: the next step.  May free @ap. */
 static void go_on(struct apply *ap)
 {
-	if (ap->flushing)
+	if (ap->flushing || ap->finished)
 		return;
 	if (ap->error) {
 		detach(ap);
 		drop_list(&ap->unmarked);
 		ap->last = &ap->unmarked;
-		if (!ap->ranges)
+		if (!ap->ranges && !ap->compares)
 			finish(ap);
 		return;
 	}
@@ -283,6 +313,77 @@ static void go_on(struct apply *ap)
 		flush(ap);
 	else if (ap->conn)
 		conn_wake(ap->conn);
+}
+
+/* ----------------------------------------------------------- comparing -- */
+
+static void drop_compare(struct compare *c)
+{
+	free(c->data);
+	free(c);
+}
+
+static void answer_sent(struct conn_tx *tx)
+{
+	struct compare *c = container(tx, struct compare, tx);
+	struct apply *ap = c->apply;
+
+	ap->answers--;
+	drop_compare(c);
+	if (ap->finished)
+		put_apply(ap);
+	else
+		go_on(ap);
+}
+
+/* Says which blocks are not those of the leader. */
+static bool answer(struct compare *c)
+{
+	struct apply *ap = c->apply;
+	struct msg_want want = { .range = { c->offset, c->length } };
+	struct repl_digest mine[REPL_DIGESTS_MAX];
+	uint64_t equal = 0;
+
+	if (!digest_blocks(ap->digest, c->offset, c->data, c->length, mine))
+		return false;
+	for (size_t n = 0; n < copy_blocks(c->length); n++) {
+		uint64_t left = c->length - n * REPL_BLOCK_BYTES;
+
+		if (memcmp(&mine[n], &c->theirs[n], sizeof(mine[n])))
+			want.blocks[n / 8] |= (uint8_t)(1u << n % 8);
+		else
+			equal += left < REPL_BLOCK_BYTES ? left : REPL_BLOCK_BYTES;
+	}
+	free(c->data);
+	c->data = NULL;
+	ap->moved.equal_bytes += equal;
+	if (ap->io)
+		core_progress(ap->io->pair, equal);
+	msg_pack_header(REPL_MSG_WANT, sizeof(c->answer.want), &c->answer.header);
+	msg_pack_want(&want, &c->answer.want);
+	c->tx = (struct conn_tx){
+		.iov[0] = { &c->answer, sizeof(c->answer) }, .done = answer_sent,
+	};
+	ap->answers++;
+	conn_send_tx(ap->conn, &c->tx);
+	return true;
+}
+
+static void compare_read(struct loop_op *op, int res)
+{
+	struct compare *c = container(op, struct compare, op);
+	struct apply *ap = c->apply;
+
+	ap->compares--;
+	ap->bytes -= c->length;
+	if (!ap->error && (res < 0 || (uint64_t)res != c->length))
+		fail(ap, res < 0 ? res : -EIO, "the backing device cannot be read at byte %" PRIu64
+		     ": %s", c->offset, res < 0 ? strerror(-res) : "the read was short");
+	if (!ap->error && !answer(c))
+		fail(ap, -ENOMEM, "digests cannot be made");
+	if (ap->error)
+		drop_compare(c);
+	go_on(ap);
 }
 
 /* ---------------------------------------------------------- receiving --- */
@@ -302,14 +403,23 @@ static int refuse(struct apply *ap, const char *why)
 	return -EPROTO;
 }
 
+static bool too_late(struct apply *ap)
+{
+	if (ap->ended)
+		refuse(ap, "blocks after DELTA_END");
+	else if (ap->empty)
+		refuse(ap, "blocks in a delta that was announced with none");
+	return ap->ended || ap->empty;
+}
+
 static int new_range(struct apply *ap, const struct repl_msg_range *m, struct range **out)
 {
 	struct msg_range range;
 	struct range *r;
 	struct err e;
 
-	if (ap->ended)
-		return refuse(ap, "blocks after DELTA_END");
+	if (too_late(ap))
+		return -EPROTO;
 	if (msg_unpack_range(&range, m, ap->size, &e))
 		return refuse(ap, e.text);
 	if (ap->ranges >= APPLY_RANGES || ap->bytes >= APPLY_BYTES)
@@ -353,7 +463,7 @@ void apply_filled(struct apply *ap)
 	struct range *r = ap->filling;
 
 	ap->filling = NULL;
-	ap->sent_bytes += r->length;
+	ap->moved.sent_bytes += r->length;
 	add(ap, r);
 }
 
@@ -364,8 +474,45 @@ int apply_zeros(struct apply *ap, const struct repl_msg_range *m)
 
 	if (ret)
 		return ret;
-	ap->zero_bytes += r->length;
+	ap->moved.zero_bytes += r->length;
 	add(ap, r);
+	return 0;
+}
+
+int apply_digests(struct apply *ap, const struct repl_msg_range *m,
+		  const struct repl_digest *digest, size_t length)
+{
+	struct io_uring_sqe *sqe;
+	struct msg_range range;
+	struct compare *c;
+	struct err e;
+
+	if (too_late(ap))
+		return -EPROTO;
+	if (msg_unpack_digests(&range, m, length, ap->size, &e))
+		return refuse(ap, e.text);
+	if (ap->compares >= APPLY_RANGES || ap->bytes >= APPLY_BYTES ||
+	    ap->answers >= APPLY_ANSWERS)
+		return -EAGAIN;
+	c = calloc(1, sizeof(*c));
+	if (c)
+		c->data = aligned_alloc(REPL_BLOCK_BYTES,
+					copy_blocks(range.length) << REPL_BLOCK_SHIFT);
+	if (!c || !c->data) {
+		free(c);
+		return -EAGAIN;
+	}
+	c->apply = ap;
+	c->offset = range.offset;
+	c->length = range.length;
+	memcpy(c->theirs, digest, length - sizeof(*m));
+	ap->moved.compared_bytes += c->length;
+	ap->compares++;
+	ap->bytes += c->length;
+	c->op.done = compare_read;
+	sqe = loop_sqe(&ap->agent->loop, &c->op);
+	io_uring_prep_read(sqe, ap->data_fd, c->data, (unsigned int)c->length, c->offset);
+	io_uring_sqe_set_data(sqe, &c->op);
 	return 0;
 }
 
@@ -375,9 +522,11 @@ int apply_end(struct apply *ap, const struct repl_msg_delta *m)
 
 	if (ap->ended)
 		return refuse(ap, "a second DELTA_END");
+	if (ap->compares)
+		return refuse(ap, "DELTA_END before the last digests were answered");
 	if (msg_unpack_delta(&ap->delta, m, &e))
 		return refuse(ap, e.text);
-	if (ap->delta.sent_bytes != ap->sent_bytes || ap->delta.zero_bytes != ap->zero_bytes)
+	if (memcmp(&ap->delta.moved, &ap->moved, sizeof(ap->moved)))
 		return refuse(ap, "DELTA_END counts other bytes than have come");
 	ap->ended = true;
 	go_on(ap);
@@ -390,7 +539,11 @@ void apply_start(struct pair_io *io, struct conn *c, const struct op *op)
 
 	if (!zero_pages)
 		zero_pages = aligned_alloc(REPL_BLOCK_BYTES, ZERO_PAGES);
-	if (!ap || !c || !zero_pages || io->apply) {
+	if (ap)
+		ap->digest = digest_new(op->delta.digest_key);
+	if (!ap || !ap->digest || !c || !zero_pages || io->apply) {
+		if (ap)
+			digest_free(ap->digest);
 		free(ap);
 		agent_op_done(io->agent, io->pair->volume, io->pair, OP_DELTA_APPLY, op->turn,
 			      -ENOTCONN, "the session is gone, or memory is out");
@@ -405,6 +558,7 @@ void apply_start(struct pair_io *io, struct conn *c, const struct op *op)
 	ap->minor = agent_volume_io(io->pair->volume)->minor;
 	ap->mask = op->mask;
 	ap->size = op->size;
+	ap->empty = !op->delta.blocks;
 	ap->last = &ap->unmarked;
 	io->apply = ap;
 	conn_attach(c, ap);

@@ -5,6 +5,14 @@
  * Before a block is written every other slot of this copy learns of it: ranges that
  * arrive while one MARK is under way share the next.  What is not written yet is
  * bounded; beyond it the connection is not read.
+ *
+ * Digests are compared with those of the blocks that are here.  Nothing changes these
+ * meanwhile: this copy is secondary, no link is live, and a delta brings a block once.
+ * What is equal may lie in the device's cache only, or have been written by whatever
+ * was here before a crash: the flush at the end is for it, too, and is never left out.
+ *
+ * Also not read is a connection on which too many answers wait to be sent.  That is no
+ * wait for progress on the same socket in a circle: a leader always reads (delta.h).
  */
 #ifndef REPL_AGENT_APPLY_H
 #define REPL_AGENT_APPLY_H
@@ -12,8 +20,9 @@
 #include "agent.h"
 
 enum apply_limits {
-	APPLY_BYTES	= 4 << 20,	/* received, not written yet */
+	APPLY_BYTES	= 4 << 20,	/* received and not written, or read and not compared, yet */
 	APPLY_RANGES	= 64,
+	APPLY_ANSWERS	= 256,		/* to digests, not sent yet */
 };
 
 /** apply_start - begin; answers with agent_op_done() after DELTA_END and a flush */
@@ -36,6 +45,10 @@ int apply_blocks(struct apply *ap, const struct repl_msg_range *m, size_t length
 /** apply_filled - the payload is complete */
 void apply_filled(struct apply *ap);
 int apply_zeros(struct apply *ap, const struct repl_msg_range *m);
+
+/** apply_digests - @length: of the whole message's body; @digest may hold less than it says */
+int apply_digests(struct apply *ap, const struct repl_msg_range *m,
+		  const struct repl_digest *digest, size_t length);
 int apply_end(struct apply *ap, const struct repl_msg_delta *m);
 
 /** apply_conn_gone - the connection has ended: it must not be touched any more */

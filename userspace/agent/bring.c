@@ -6,10 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "kops.h"
 #include "log.h"
+#include "openers.h"
+#include "place.h"
 
 /* An attach under way. */
 struct bring {
@@ -58,6 +62,7 @@ int bring_config(struct agent *a, struct err *e)
 		     strcmp(fresh->agent.key_path, a->config.agent.key_path)))
 		log_warn(NULL, "agent.conf has another name or key file: that counts after a restart");
 	if (ret) {
+		log_error(NULL, "the configuration stays as it was");
 		config_free(fresh);
 		free(fresh);
 		return ret;
@@ -69,14 +74,86 @@ int bring_config(struct agent *a, struct err *e)
 	return 0;
 }
 
-static int open_device(const char *path, struct err *e)
+static void keep_first(void *arg, const struct opener *opener)
 {
-	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	struct err *who = arg;
+
+	if (!who->text[0])
+		openers_describe(opener, who->text, sizeof(who->text));
+}
+
+/* As the kernel prints it. Return: false when there is no such device. */
+static bool kernel_name(dev_t number, char name[NAME_MAX + 1])
+{
+	char path[64], target[PATH_MAX], *slash;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(number), minor(number));
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	slash = strrchr(target, '/');
+	snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, slash ? slash + 1 : target);
+	return true;
+}
+
+/* The kernel's claim has no process: the volume on top is found by the device's name. */
+static void name_volume(struct agent *a, dev_t number, struct err *who)
+{
+	struct kernel_volume *list = NULL;
+	char name[NAME_MAX + 1];
+	size_t count = 0;
+
+	if (!kernel_name(number, name) || kernel_list(a->kernel, &list, &count, NULL))
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(list[i].backing, name))
+			snprintf(who->text, sizeof(who->text), "used by volume %s", list[i].name);
+	free(list);
+}
+
+static bool is_free(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
 
 	if (fd < 0)
-		return err_set(e, errno, "%s cannot be opened for reading and writing: %s", path,
+		return false;
+	close(fd);
+	return true;
+}
+
+static int busy(struct agent *a, const char *path, struct err *e)
+{
+	struct err who = { "" };
+	struct stat st;
+
+	if (!stat(path, &st)) {
+		name_volume(a, st.st_rdev, &who);
+		if (!who.text[0])
+			openers_list(st.st_rdev, keep_first, &who);
+	}
+	return err_set(e, EBUSY, "%s is in use: %s; free it, or correct the volume's file", path,
+		       who.text[0] ? who.text : "something has mounted or claimed it");
+}
+
+static int open_device(struct agent *a, const char *path, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st))
+		return err_set(e, errno, "%s: %s; create it, or correct the volume's file", path,
 			       strerror(errno));
-	return fd;
+	if (!S_ISBLK(st.st_mode))
+		return err_set(e, ENOTBLK, "%s is no block device; correct the volume's file", path);
+	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	if (errno == EBUSY)
+		return busy(a, path, e);
+	return err_set(e, errno, "%s cannot be opened for reading and writing: %s; let the agent's "
+		       "user do so, or correct the volume's file", path, strerror(errno));
 }
 
 static void reply(struct bring *b, bool ok, const char *text)
@@ -125,8 +202,26 @@ static void add_pairs(struct agent *a, struct volume *v, const struct config_vol
 	}
 }
 
+static void note(const char *name, struct volume_io *vio, const struct kernel_volume *k)
+{
+	struct err e;
+
+	/* Tried once: whether it was noted or not, it works until the device grows. */
+	vio->noted_end = k->meta_end;
+	if (place_note(&k->copy_id, k->meta_end, &e))
+		log_warn(name, "%s", e.text);
+}
+
+void bring_moved(struct volume *v, const struct kernel_volume *k)
+{
+	struct volume_io *vio = agent_volume_io(v);
+
+	if (vio->noted_end && vio->noted_end != k->meta_end)
+		note(v->name, vio, k);
+}
+
 /* The kernel has it: the core's turn.  Takes the data descriptor. */
-static void take_over(struct bring *b, bool unclean)
+static void take_over(struct bring *b, const struct kernel_volume *k, bool unclean)
 {
 	struct agent *a = b->agent;
 	const struct config_volume *cv = config_find_volume(&a->config, b->name);
@@ -141,7 +236,10 @@ static void take_over(struct bring *b, bool unclean)
 	}
 	vio->minor = cv->minor;
 	vio->data_fd = b->data_fd;
+	vio->fresh_fd = vio->fresh_meta_fd = -1;
 	vio->rate_limit = cv->rate_limit;
+	memcpy(vio->save_dir, cv->save_dir, sizeof(vio->save_dir));
+	note(b->name, vio, k);
 	b->data_fd = -1;
 	set = (struct volume_settings){
 		.join_limit_ms = cv->join_limit_ms, .timeout_ms = cv->timeout_ms,
@@ -153,8 +251,19 @@ static void take_over(struct bring *b, bool unclean)
 		abort();
 	add_pairs(a, v, cv);
 	core_start(v);
-	log_info(b->name, "up as /dev/repl%u, backing device %s", cv->minor, cv->device);
+	log_info(b->name, "up as /dev/repl%u, backing device %s", cv->minor, k->backing);
 	reply(b, true, "");
+}
+
+/* The kernel knows a number; a person wants the path, and who is in the way. */
+static bool explain_busy(const struct bring *b, struct err *e)
+{
+	const struct config_volume *cv = config_find_volume(&b->agent->config, b->name);
+
+	if (!cv)
+		return false;
+	busy(b->agent, cv->metadata[0] && is_free(cv->device) ? cv->metadata : cv->device, e);
+	return true;
 }
 
 static void attached(void *arg, int error, const char *text)
@@ -163,6 +272,10 @@ static void attached(void *arg, int error, const char *text)
 	struct kernel_volume k;
 	struct err e = { "" };
 
+	if (error == -EBUSY && explain_busy(b, &e)) {
+		reply(b, false, e.text);
+		return;
+	}
 	if (error) {
 		reply(b, false, text && text[0] ? text : strerror(-error));
 		return;
@@ -171,7 +284,7 @@ static void attached(void *arg, int error, const char *text)
 		reply(b, false, e.text);
 		return;
 	}
-	take_over(b, k.sb_flags & REPL_SB_CRASHED);
+	take_over(b, &k, k.sb_flags & REPL_SB_CRASHED);
 }
 
 static void attach(struct bring *b, const struct config_volume *cv)
@@ -182,11 +295,19 @@ static void attach(struct bring *b, const struct config_volume *cv)
 		.on_peer_loss = cv->on_peer_loss,
 	};
 	struct err e = { "" };
+	uint64_t end;
+	off_t size;
 
-	b->meta_fd = cv->metadata[0] ? open_device(cv->metadata, &e) : -1;
+	b->meta_fd = cv->metadata[0] ? open_device(a, cv->metadata, &e) : -1;
 	if (cv->metadata[0] && b->meta_fd < 0) {
 		reply(b, false, e.text);
 		return;
+	}
+	/* The device may have been made larger since. */
+	size = lseek(b->meta_fd >= 0 ? b->meta_fd : b->data_fd, 0, SEEK_END);
+	if (size > 0) {
+		end = place_find(b->meta_fd >= 0 ? b->meta_fd : b->data_fd, (uint64_t)size);
+		at.meta_end = &end;
 	}
 	at.data_fd = b->data_fd;
 	at.meta_fd = b->meta_fd;
@@ -216,6 +337,30 @@ static bool is_bringing(const char *name)
 	return false;
 }
 
+/*
+ * The device that the kernel uses, which may be another than the file says since a disk was
+ * replaced.  Without a disk there is none to open.
+ */
+static int open_backing(struct agent *a, const struct config_volume *cv,
+			const struct kernel_volume *k, struct err *e)
+{
+	char path[sizeof(k->backing) + 8], name[NAME_MAX + 1];
+	bool gone = k->flags & REPL_VF_DISKLESS;
+	struct stat st;
+
+	if (!stat(cv->device, &st) && kernel_name(st.st_rdev, name)) {
+		if (!strcmp(name, k->backing))
+			return open_device(a, cv->device, e);
+		log_warn(cv->name, "its file says device = %s, but the volume lies on %s: correct the "
+			 "file before it goes down", cv->device, k->backing);
+	}
+	snprintf(path, sizeof(path), "/dev/%s", k->backing);
+	for (char *c = path; *c; c++)
+		if (*c == '!')
+			*c = '/';
+	return gone && access(path, F_OK) ? -1 : open_device(a, path, e);
+}
+
 /* Opens the device; then the kernel either has the volume already, or attaches it. */
 static void begin(struct bring *b)
 {
@@ -226,19 +371,19 @@ static void begin(struct bring *b)
 	int ret;
 
 	if (!cv) {
-		snprintf(e.text, sizeof(e.text), "%s: there is no %s/volumes/%s.conf", b->name,
-			 a->config.dir, b->name);
-		reply(b, false, e.text);
-		return;
-	}
-	b->data_fd = open_device(cv->device, &e);
-	if (b->data_fd < 0) {
+		snprintf(e.text, sizeof(e.text), "%s: there is no %s/volumes/%s.conf: describe the "
+			 "volume there, or correct the name", b->name, a->config.dir, b->name);
 		reply(b, false, e.text);
 		return;
 	}
 	ret = kernel_get(a->kernel, b->name, &k, &e);
+	b->data_fd = ret ? open_device(a, cv->device, &e) : open_backing(a, cv, &k, &e);
+	if (b->data_fd < 0 && (ret || !(k.flags & REPL_VF_DISKLESS))) {
+		reply(b, false, e.text);
+		return;
+	}
 	if (!ret && k.minor == cv->minor) {
-		take_over(b, k.sb_flags & REPL_SB_UNPROVEN);
+		take_over(b, &k, k.sb_flags & REPL_SB_UNPROVEN);
 	} else if (!ret) {
 		snprintf(e.text, sizeof(e.text), "%s: it is up as minor %u, but its file says minor "
 			 "%u: correct the file, or take it down first", b->name, k.minor, cv->minor);
@@ -281,11 +426,85 @@ void bring_found(struct agent *a)
 	free(list);
 }
 
+/* ------------------------------------------------------- another disk --- */
+
+static void drop_fresh(struct volume_io *vio)
+{
+	if (vio->fresh_fd >= 0)
+		close(vio->fresh_fd);
+	if (vio->fresh_meta_fd >= 0)
+		close(vio->fresh_meta_fd);
+	vio->fresh_fd = vio->fresh_meta_fd = -1;
+}
+
+static int open_fresh(struct agent *a, struct volume *v, const char *device, struct err *e)
+{
+	struct volume_io *vio = agent_volume_io(v);
+	const struct config_volume *cv;
+	int ret = bring_config(a, e);
+
+	if (ret)
+		return ret;
+	cv = config_find_volume(&a->config, v->name);
+	if (!cv)
+		return err_set(e, ENOENT, "there is no %s/volumes/%s.conf any more: describe the volume there",
+			       a->config.dir, v->name);
+	drop_fresh(vio);
+	vio->fresh_fd = open_device(a, device[0] ? device : cv->device, e);
+	if (vio->fresh_fd < 0)
+		return vio->fresh_fd;
+	if (cv->metadata[0])
+		vio->fresh_meta_fd = open_device(a, cv->metadata, e);
+	return cv->metadata[0] && vio->fresh_meta_fd < 0 ? vio->fresh_meta_fd : 0;
+}
+
+void bring_replace(struct agent *a, const struct core_request *r, const char *device)
+{
+	struct volume *v = core_volume(&a->core, r->volume);
+	struct err e = { "" };
+
+	/* Another request may hold a device ready. */
+	if (v && v->task.kind == TASK_NONE && open_fresh(a, v, device, &e)) {
+		drop_fresh(agent_volume_io(v));
+		core_reply(&a->core, r->id, false, "%s: %s", v->name, e.text);
+		return;
+	}
+	core_replace(&a->core, r);
+	if (v && v->task.kind != TASK_REPLACE)
+		drop_fresh(agent_volume_io(v));
+}
+
+int bring_replace_begin(struct agent *a, struct volume *v, struct err *e)
+{
+	struct volume_io *vio = agent_volume_io(v);
+	struct kernel_replace r = {
+		.minor = vio->minor, .data_fd = vio->fresh_fd, .meta_fd = vio->fresh_meta_fd,
+		.rate = vio->rate_limit,
+	};
+
+	if (vio->fresh_fd < 0)
+		return err_set(e, EBADF, "the new device is not open");
+	return kernel_replace(a->kernel, &r, e);
+}
+
+void bring_replaced(struct volume *v, bool done)
+{
+	struct volume_io *vio = agent_volume_io(v);
+
+	/* By number: what reads of the old disk, in vain, may still know it. */
+	if (done && (vio->data_fd < 0 || dup3(vio->fresh_fd, vio->data_fd, O_CLOEXEC) < 0)) {
+		vio->data_fd = vio->fresh_fd;
+		vio->fresh_fd = -1;
+	}
+	drop_fresh(vio);
+}
+
 void bring_down(struct agent *a, struct volume *v)
 {
 	struct volume_io *vio = agent_volume_io(v);
 
 	kops_forget(a, v, NULL);
+	drop_fresh(vio);
 	if (vio->data_fd >= 0)
 		close(vio->data_fd);
 	free(vio);

@@ -14,6 +14,21 @@ void bring_found(struct agent *a);
 /** bring_down - drop what was kept for a volume */
 void bring_down(struct agent *a, struct volume *v);
 
+/** bring_moved - when the metadata lie elsewhere now: note it */
+void bring_moved(struct volume *v, const struct kernel_volume *k);
+
+/**
+ * bring_replace - "replace": hold the new device ready, and ask the core
+ * @device: a path; "": what the volume's file says now
+ */
+void bring_replace(struct agent *a, const struct core_request *r, const char *device);
+
+/** bring_replace_begin - OP_REPLACE. Return: a ticket or -errno. */
+int bring_replace_begin(struct agent *a, struct volume *v, struct err *e);
+
+/** bring_replaced - how that ended */
+void bring_replaced(struct volume *v, bool done);
+
 /**
  * bring_config - read the configuration anew; new peers and addresses count at once
  * Return: 0 or -errno with the first problem in words; then the old one stays.

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "apply.h"
+#include "delta.h"
 #include "link.h"
 #include "log.h"
 
@@ -21,6 +22,8 @@ struct message {
 	struct conn_tx tx;
 	uint8_t bytes[];
 };
+
+_Static_assert(CONN_GREET_MS == 5000, "late() says so in words");
 
 static void receive(struct conn *c);
 static void flush(struct conn *c);
@@ -158,6 +161,24 @@ static void reap(struct conn *c)
 	free(c);
 }
 
+/* What a connection's time ran out on. */
+static const char *late(const struct conn *c)
+{
+	switch (c->stage) {
+	case CONN_PEEK:
+	case CONN_PLAIN:
+		return "nothing came within 5 s: it is not a repl-agent";
+	case CONN_TLS:
+		return "the TLS handshake did not end within 5 s: is it a repl-agent, and the network sound?";
+	case CONN_FIRST:
+		return "no HELLO came within 5 s: see the log of its agent";
+	case CONN_PARKED:
+		return "it offers a link that was not agreed on, or is no longer wanted: closed after 5 s";
+	default:
+		return "timed out";
+	}
+}
+
 void conn_tick(struct agent *a)
 {
 	struct conn **at = &a->conns;
@@ -166,7 +187,7 @@ void conn_tick(struct agent *a)
 
 	for (c = a->conns; c; c = c->next) {
 		if (c->deadline && now >= c->deadline)
-			conn_kill(c, "%s: timed out", c->where);
+			conn_kill(c, "%s: %s", c->where, late(c));
 		if (c->stalled)
 			core_heard(&a->core, c->id);
 		if (c->woken)
@@ -355,40 +376,63 @@ static void drain_into_sink(struct conn *c)
 	apply_filled(c->apply);
 }
 
+/*
+ * To whom it belongs; what belongs to a procedure that was left is passed over.
+ * Return: as of the functions of apply.h.
+ */
+static int hand_on_bulk(struct conn *c, const struct msg_header *h, const uint8_t *body)
+{
+	union {
+		struct repl_msg_range range;
+		struct repl_msg_delta delta;
+		struct repl_msg_want want;
+		struct {
+			struct repl_msg_range range;
+			struct repl_digest digest[REPL_DIGESTS_MAX];
+		} digests;
+	} m;
+
+	memcpy(&m, body, h->type == REPL_MSG_BLOCKS ? sizeof(m.range) : h->length);
+	if (h->type == REPL_MSG_WANT)
+		return c->delta ? delta_want(c->delta, &m.want) : 0;
+	if (!c->apply)
+		return 0;
+	switch (h->type) {
+	case REPL_MSG_DELTA_END:
+		return apply_end(c->apply, &m.delta);
+	case REPL_MSG_ZEROS:
+		return apply_zeros(c->apply, &m.range);
+	case REPL_MSG_DIGESTS:
+		return apply_digests(c->apply, &m.range, m.digests.digest, h->length);
+	default:
+		return apply_blocks(c->apply, &m.range, h->length - sizeof(m.range), &c->sink);
+	}
+}
+
 /* Return: false when the message must wait: its bytes stay. */
 static bool bulk_message(struct conn *c, const struct msg_header *h, const uint8_t *body)
 {
-	struct repl_msg_range range;
-	struct repl_msg_delta delta;
-	int ret = 0;
+	int ret;
 
 	c->sink = NULL;
-	if (h->type == REPL_MSG_DELTA_END) {
-		memcpy(&delta, body, sizeof(delta));
-		ret = c->apply ? apply_end(c->apply, &delta) : 0;
-	} else {
-		memcpy(&range, body, sizeof(range));
-		if (c->apply && h->type == REPL_MSG_ZEROS)
-			ret = apply_zeros(c->apply, &range);
-		else if (c->apply)
-			ret = apply_blocks(c->apply, &range, h->length - sizeof(range), &c->sink);
-	}
+	ret = hand_on_bulk(c, h, body);
 	if (ret == -EAGAIN) {
 		c->stalled = true;
 		return false;
 	}
 	if (ret < 0)	/* it has said why; the session is being refused */
 		return false;
-	c->start += sizeof(struct repl_msg) + (h->type == REPL_MSG_BLOCKS ? sizeof(range)
-									   : h->length);
+	c->start += sizeof(struct repl_msg) +
+		    (h->type == REPL_MSG_BLOCKS ? sizeof(struct repl_msg_range) : h->length);
 	if (h->type == REPL_MSG_BLOCKS)
-		c->sink_left = h->length - sizeof(range);
+		c->sink_left = h->length - sizeof(struct repl_msg_range);
 	return true;
 }
 
 static bool is_bulk(uint16_t type)
 {
-	return type == REPL_MSG_BLOCKS || type == REPL_MSG_ZEROS || type == REPL_MSG_DELTA_END;
+	return type == REPL_MSG_BLOCKS || type == REPL_MSG_ZEROS || type == REPL_MSG_DIGESTS ||
+	       type == REPL_MSG_WANT || type == REPL_MSG_DELTA_END;
 }
 
 static void refuse(struct conn *c, const char *text)

@@ -92,7 +92,8 @@ struct conn {
 	bool woken;			/* conn_tick() hands on what has waited */
 	uint8_t *buffer;		/* CONN_BUFFER bytes */
 	size_t start, end;		/* of what is not handed on yet */
-	struct apply *apply;		/* where BLOCKS, ZEROS and DELTA_END go */
+	struct apply *apply;		/* where BLOCKS, ZEROS, DIGESTS and DELTA_END go */
+	struct delta *delta;		/* where WANT goes */
 	uint8_t *sink;			/* the rest of a BLOCKS payload goes here */
 	size_t sink_left;		/* NULL sink: is thrown away */
 	struct conn_tx *tx_first, **tx_last;
@@ -120,7 +121,7 @@ void conn_pause(struct conn *c, bool pause);
 /** conn_wake - the delta that is applied takes blocks again, or is over */
 void conn_wake(struct conn *c);
 
-/** conn_attach - BLOCKS, ZEROS and DELTA_END go to @apply; NULL: they are thrown away */
+/** conn_attach - BLOCKS, ZEROS, DIGESTS and DELTA_END go to @apply; NULL: they are thrown away */
 void conn_attach(struct conn *c, struct apply *apply);
 
 /** conn_close - after what was sent so far is out, or CONN_LINGER_MS */

@@ -13,16 +13,11 @@
 #include <unistd.h>
 
 #include "bring.h"
+#include "id.h"
 #include "log.h"
 #include "status.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-
-enum control_limits {
-	LINE_MAX_BYTES	= 4096,
-	OUT_MAX_BYTES	= 4 << 20,
-	CLIENTS_MAX	= 64,
-};
 
 struct client {
 	struct client *next;
@@ -31,7 +26,8 @@ struct client {
 	int fd;
 	bool may_change;
 	uint32_t request;	/* under way; 0: none */
-	char in[LINE_MAX_BYTES];
+	uint64_t moved_at;	/* bytes, in either direction */
+	char in[CONTROL_LINE_MAX];
 	size_t in_have;
 	char *out;
 	size_t out_have, out_sent;
@@ -43,6 +39,7 @@ struct control {
 	int fd;
 	struct client *clients;
 	unsigned int count;
+	unsigned int others;	/* of them, who may change nothing */
 	uint32_t last_request;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
@@ -60,23 +57,51 @@ static void drop(struct client *c)
 		at = &(*at)->next;
 	*at = c->next;
 	ctl->count--;
+	ctl->others -= !c->may_change;
 	loop_unwatch(&ctl->agent->loop, &c->watch);
 	close(c->fd);
 	free(c->out);
 	free(c);
 }
 
+/* Words for one who is not served; whoever does not take them goes without. */
+static void turn_away(int fd, const char *text)
+{
+	json_t *j = json_pack("{s:b, s:s, s:i}", "ok", 0, "text", text, "code", 1);
+	char line[512];
+	size_t length = json_dumpb(j, line, sizeof(line) - 1, JSON_COMPACT);
+
+	json_decref(j);
+	if (length >= sizeof(line))
+		return;
+	line[length] = '\n';
+	send(fd, line, length + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* One request at a time, and the next one after its reply was read. */
+static bool busy(const struct client *c)
+{
+	return c->request || c->out_have;
+}
+
+static void watch(struct client *c)
+{
+	uint32_t events = c->out_have ? EPOLLOUT : 0;
+
+	if (c->in_have < sizeof(c->in))
+		events |= EPOLLIN;
+	loop_watch(&c->control->agent->loop, &c->watch, c->fd, events);
+}
+
 /* Return: false when the client is gone. */
 static bool push(struct client *c)
 {
-	struct loop *l = &c->control->agent->loop;
-
 	while (c->out_sent < c->out_have) {
 		ssize_t n = send(c->fd, c->out + c->out_sent, c->out_have - c->out_sent,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EAGAIN) {
-			loop_watch(l, &c->watch, c->fd, EPOLLIN | EPOLLOUT);
+			watch(c);
 			return true;
 		}
 		if (n <= 0) {
@@ -84,10 +109,24 @@ static bool push(struct client *c)
 			return false;
 		}
 		c->out_sent += (size_t)n;
+		c->moved_at = loop_now();
 	}
+	free(c->out);
+	c->out = NULL;
 	c->out_have = c->out_sent = 0;
-	loop_watch(l, &c->watch, c->fd, EPOLLIN);
+	watch(c);
 	return true;
+}
+
+/* Whether @length bytes more may wait for @c, and for whoever else shares its bound. */
+static bool has_room(const struct client *c, size_t length)
+{
+	size_t unread = c->out_have;
+
+	for (const struct client *i = c->control->clients; i && !c->may_change; i = i->next)
+		if (i != c && !i->may_change)
+			unread += i->out_have;
+	return unread + length <= CONTROL_UNREAD_MAX;
 }
 
 /* Takes @j.  Return: false when the client is gone. */
@@ -98,10 +137,12 @@ static bool say(struct client *c, json_t *j)
 	char *out = NULL;
 
 	json_decref(j);
-	if (text && c->out_have + length + 1 <= OUT_MAX_BYTES)
+	if (text && has_room(c, length + 1))
 		out = realloc(c->out, c->out_have + length + 1);
 	if (!out) {
 		free(text);
+		if (!c->out_have)
+			turn_away(c->fd, "too much that was asked for is not read yet: try again");
 		drop(c);
 		return false;
 	}
@@ -139,6 +180,7 @@ static bool answer(struct client *c, bool ok, const char *text)
 	if (!ok)
 		json_object_set_new(j, "code", json_integer(1));
 	c->request = 0;
+	c->moved_at = loop_now();
 	return say(c, j);
 }
 
@@ -156,7 +198,9 @@ void control_reply(struct agent *a, uint32_t request, bool ok, const char *text)
 struct request {
 	struct core_request core;
 	const char *what;	/* "for" */
+	const char *device;
 	uint64_t timeout_ms;
+	struct core_resolution resolution;
 };
 
 static void do_up(struct client *c, struct request *r)
@@ -177,6 +221,19 @@ static void do_primary(struct client *c, struct request *r)
 static void do_secondary(struct client *c, struct request *r)
 {
 	core_secondary(&c->control->agent->core, &r->core);
+}
+
+static void do_resize(struct client *c, struct request *r)
+{
+	core_resize(&c->control->agent->core, &r->core);
+}
+
+static void do_replace(struct client *c, struct request *r)
+{
+	if (r->device[0] && r->device[0] != '/')
+		answer(c, false, "the device needs an absolute path");
+	else
+		bring_replace(c->control->agent, &r->core, r->device);
 }
 
 static void do_wait(struct client *c, struct request *r)
@@ -200,6 +257,18 @@ static void do_wait(struct client *c, struct request *r)
 	answer(c, false, "one can wait for connected, in-sync, primary or secondary");
 }
 
+static void do_resolve(struct client *c, struct request *r)
+{
+	const struct resolution *shown = &r->resolution.shown;
+
+	if (!r->resolution.keep[0] || id_is_zero(&shown->keep) || id_is_zero(&shown->discard))
+		answer(c, false, "resolve needs whom to keep, and both generations as status shows them");
+	else if (r->resolution.save_to[0] && r->resolution.save_to[0] != '/')
+		answer(c, false, "the directory needs an absolute path");
+	else
+		core_resolve(&c->control->agent->core, &r->core, &r->resolution);
+}
+
 static void do_status(struct client *c, struct request *r)
 {
 	c->request = 0;
@@ -219,6 +288,8 @@ static void do_reload(struct client *c, struct request *r)
 	int ret = bring_config(c->control->agent, &e);
 
 	(void)r;
+	if (ret)
+		err_set(&e, -ret, "%s; the configuration stays as it was", e.text);
 	answer(c, !ret, ret ? e.text : "read: new peers and addresses count from now on, what is "
 	       "said of a volume when it comes up next");
 }
@@ -232,7 +303,10 @@ static const struct command {
 	{ "down", do_down, true, true },
 	{ "primary", do_primary, true, true },
 	{ "secondary", do_secondary, true, true },
+	{ "resize", do_resize, true, true },
+	{ "replace", do_replace, true, true },
 	{ "wait", do_wait, false, true },
+	{ "resolve", do_resolve, true, true },
 	{ "status", do_status, false, false },
 	{ "peers", do_peers, false, false },
 	{ "reload", do_reload, true, false },
@@ -261,16 +335,23 @@ static bool run(struct client *c, json_t *j)
 		.core = {
 			.volume = text_of(j, "volume"), .force = json_is_true(json_object_get(j, "force")),
 			.peer_dead = json_is_true(json_object_get(j, "peer_dead")),
+			.size = (uint64_t)json_integer_value(json_object_get(j, "size")),
 		},
-		.what = text_of(j, "for"),
+		.what = text_of(j, "for"), .device = text_of(j, "device"),
+		.resolution = {
+			.keep = text_of(j, "keep"), .save_to = text_of(j, "save_to"),
+			.no_save = json_is_true(json_object_get(j, "no_save")),
+		},
 	};
 	double timeout = json_number_value(json_object_get(j, "timeout"));
 	struct control *ctl = c->control;
 
+	id_parse(text_of(j, "keep_generation"), &r.resolution.shown.keep);
+	id_parse(text_of(j, "discard_generation"), &r.resolution.shown.discard);
 	if (!cmd)
 		return answer(c, false, "this agent does not know that command");
 	if (cmd->changes && !c->may_change)
-		return answer(c, false, "only root may change something");
+		return answer(c, false, "only root, and the user the agent runs as, may change something: use sudo");
 	if (cmd->needs_volume && !config_valid_name(r.core.volume))
 		return answer(c, false, "the command needs the name of a volume");
 	r.timeout_ms = timeout > 0 ? (uint64_t)(timeout * 1000) + 1 : 0;
@@ -286,12 +367,11 @@ static bool run(struct client *c, json_t *j)
 	return false;
 }
 
-/* One request at a time; the next line waits for its answer. */
 static void take_lines(struct client *c)
 {
 	char *end;
 
-	while (!c->request && (end = memchr(c->in, '\n', c->in_have))) {
+	while (!busy(c) && (end = memchr(c->in, '\n', c->in_have))) {
 		size_t length = (size_t)(end - c->in) + 1;
 		json_error_t error;
 		json_t *j;
@@ -309,10 +389,12 @@ static void take_lines(struct client *c)
 		if (!alive)
 			return;
 	}
-	if (c->in_have == sizeof(c->in)) {
+	if (!busy(c) && c->in_have == sizeof(c->in)) {
 		c->in_have = 0;
-		answer(c, false, "the request is too long");
+		if (!answer(c, false, "the request is too long"))
+			return;
 	}
+	watch(c);
 }
 
 static void readable(struct loop_watch *w, uint32_t events)
@@ -322,17 +404,28 @@ static void readable(struct loop_watch *w, uint32_t events)
 
 	if ((events & EPOLLOUT) && !push(c))
 		return;
-	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		return;
-	n = read(c->fd, c->in + c->in_have, sizeof(c->in) - c->in_have);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		drop(c);
-		return;
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		n = read(c->fd, c->in + c->in_have, sizeof(c->in) - c->in_have);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			drop(c);
+			return;
+		}
+		c->in_have += (size_t)n;
+		c->moved_at = loop_now();
 	}
-	c->in_have += (size_t)n;
 	take_lines(c);
+}
+
+/* Why one more is not served; NULL: it is. */
+static const char *no_place(const struct control *ctl, bool may_change)
+{
+	if (ctl->count >= CONTROL_CLIENTS_MAX)
+		return "too many ask the agent at a time: try again";
+	if (!may_change && ctl->others >= CONTROL_OTHERS_MAX)
+		return "too many ask the agent at a time, and the last places are root's: try again";
+	return NULL;
 }
 
 static void come(struct loop_watch *w, uint32_t events)
@@ -341,27 +434,56 @@ static void come(struct loop_watch *w, uint32_t events)
 	int fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct ucred cred = { 0 };
 	socklen_t length = sizeof(cred);
-	struct client *c;
+	const char *why = "the agent cannot tell who asks";
+	struct client *c = NULL;
+	bool may_change;
 
 	(void)events;
 	if (fd < 0)
 		return;
-	c = ctl->count < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
-	if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length)) {
-		free(c);
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length)) {
+		may_change = cred.uid == 0 || cred.uid == geteuid();
+		why = no_place(ctl, may_change);
+		c = why ? NULL : calloc(1, sizeof(*c));
+	}
+	if (!c) {
+		turn_away(fd, why ? why : "the agent is out of memory");
 		close(fd);
 		return;
 	}
 	c->control = ctl;
 	c->fd = fd;
-	c->may_change = cred.uid == 0 || cred.uid == geteuid();
+	c->may_change = may_change;
+	c->moved_at = loop_now();
 	c->watch.fd = -1;
 	c->watch.ready = readable;
 	c->next = ctl->clients;
 	ctl->clients = c;
 	ctl->count++;
+	ctl->others += !may_change;
 	if (loop_watch(&ctl->agent->loop, &c->watch, fd, EPOLLIN))
 		drop(c);
+}
+
+void control_tick(struct agent *a, uint64_t now)
+{
+	struct client *next;
+
+	for (struct client *c = a->control->clients; c; c = next) {
+		next = c->next;
+		if (!c->request && now >= c->moved_at + CONTROL_IDLE_MS)
+			drop(c);
+	}
+}
+
+uint64_t control_deadline(const struct agent *a)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (const struct client *c = a->control->clients; c; c = c->next)
+		if (!c->request && c->moved_at + CONTROL_IDLE_MS < at)
+			at = c->moved_at + CONTROL_IDLE_MS;
+	return at;
 }
 
 /* ------------------------------------------------------------- socket --- */

@@ -48,6 +48,8 @@ void copy_read(struct copy *c, const struct kernel_volume *k, const uint8_t key[
 		c->flags |= REPL_MV_CLEAN;
 	if (plain)
 		c->flags |= REPL_MV_LINK_PLAIN;
+	if (k->flags & (REPL_VF_FAILING | REPL_VF_DISKLESS))
+		c->flags |= REPL_MV_FAILING;
 	if (!s)
 		return;
 	c->flags |= REPL_MV_SLOT;
@@ -57,6 +59,9 @@ void copy_read(struct copy *c, const struct kernel_volume *k, const uint8_t key[
 	c->slot_generation = s->generation;
 	c->slot_epoch = s->epoch;
 	c->slot_dirty_blocks = s->dirty_blocks;
+	/* The age counts from the attaching, too: only a link that has ended has a reason. */
+	if (s->link == REPL_LINK_NONE && s->reason[0])
+		c->alone_ms = s->link_age_ms ? s->link_age_ms : 1;
 	if (s->link == REPL_LINK_LIVE) {
 		c->flags |= REPL_MV_LIVE;
 		c->cookie = s->cookie;
@@ -83,7 +88,7 @@ void copy_pack(const struct copy *c, struct repl_msg_volume *m)
 		.slot_copy_id = c->slot_copy_id, .slot_generation = c->slot_generation,
 		.slot_epoch = htole64(c->slot_epoch),
 		.slot_dirty_blocks = htole64(c->slot_dirty_blocks),
-		.cookie = htole64(c->cookie),
+		.cookie = htole64(c->cookie), .alone_ms = htole64(c->alone_ms),
 	};
 	memcpy(m->history, c->history, sizeof(m->history));
 }
@@ -120,7 +125,7 @@ int copy_unpack(struct copy *c, const struct repl_msg_volume *m, struct err *e)
 		.slot_copy_id = m->slot_copy_id, .slot_generation = m->slot_generation,
 		.slot_epoch = le64toh(m->slot_epoch),
 		.slot_dirty_blocks = le64toh(m->slot_dirty_blocks),
-		.cookie = le64toh(m->cookie),
+		.cookie = le64toh(m->cookie), .alone_ms = le64toh(m->alone_ms),
 	};
 	memcpy(c->history, m->history, sizeof(c->history));
 	fault = copy_fault(c, m);

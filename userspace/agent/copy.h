@@ -27,6 +27,7 @@ struct copy {
 	uint64_t slot_epoch;
 	uint64_t slot_dirty_blocks;
 	uint64_t cookie;
+	uint64_t alone_ms;		/* since the last link ended; 0: not known; 1 at least */
 	struct repl_id history[REPL_HISTORY];
 };
 

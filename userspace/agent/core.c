@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "pair.h"
+#include "replace.h"
+#include "resize.h"
 #include "session.h"
 #include "task.h"
 
@@ -163,9 +165,17 @@ struct pair *core_pair_add(struct volume *v, const struct core_peer *peer)
 
 void core_start(struct volume *v)
 {
-	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i]->peer->lower)
-			v->pair[i]->dial_at = v->core->now;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		struct pair *p = v->pair[i];
+
+		if (p->peer->lower)
+			p->dial_at = v->core->now;
+		else
+			/* Nobody dials when one of the two has a wrong key for the other. */
+			pair_reason(p, "it is %s that connects to this node, and it has not yet: see status there, "
+				    "and compare each node's repl-ctl pubkey with the other's agent.conf",
+				    p->peer->name);
+	}
 	core_get(v);
 }
 
@@ -207,6 +217,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	}
 	v->k = *k;
 	v->known = true;
+	v->known_at = v->core->now;
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
 		if (v->k.slot[i].link == REPL_LINK_LIVE)
 			v->unclean = false;
@@ -219,6 +230,8 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 		v->pair[i]->say = true;
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		pair_snapshot(v->pair[i]);
+	resize_snapshot(v);
+	replace_snapshot(v);
 	task_go(v);
 }
 
@@ -259,6 +272,7 @@ void core_tick(struct core *c)
 		next = v->next;
 		for (unsigned int i = 0; i < v->pair_count; i++)
 			pair_tick(v->pair[i]);
+		replace_tick(v);
 		task_tick(v);
 	}
 	task_tick_waiters(c);
@@ -281,8 +295,10 @@ uint64_t core_deadline(const struct core *c)
 			if (!p->session && !p->dialling)
 				sooner(&at, p->dial_at);
 			sooner(&at, p->timer);
+			sooner(&at, p->resolve.deadline);
 		}
 		sooner(&at, v->task.deadline);
+		sooner(&at, v->fill_at);
 	}
 	for (const struct waiter *w = c->waiters; w; w = w->next)
 		sooner(&at, w->deadline);

@@ -36,12 +36,18 @@ enum core_limits {
 	CORE_RETRY_MIN_MS	= 100,		/* a procedure that failed */
 	CORE_RETRY_MAX_MS	= 5000,
 	CORE_CONSENT_MS		= 10000,
+	CORE_RESIZE_MS		= 60000,	/* for another node to grow */
 	CORE_WORDS_MS		= 10000,	/* between two lines of progress, at most */
 	CORE_WORDS_MIN_MS	= 1000,		/* and at least */
+	CORE_WORN_MS		= 10000,	/* between two looks at what a link has carried */
 	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
+	CORE_SPLIT_MS		= 10000,	/* between two looks at what a split copy has alone */
+	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
+	CORE_FILL_MS		= 1000,		/* between two looks at a new disk that is filled */
 	CORE_MARKS_MAX		= 8,		/* MARKs under way before MAPs must wait */
 	CORE_ALLOWANCE_MAX	= 64,		/* passes between two attempts to join */
 	CORE_REASON_MAX		= 400,
+	CORE_PATH_MAX		= 512,
 };
 
 /* Assumed until a delta was long enough to measure: bytes per second. */
@@ -82,6 +88,10 @@ enum phase {
 	PHASE_F_LINK,
 	PHASE_F_COMMIT,
 	PHASE_F_ADD,
+
+	PHASE_S_SLOT,		/* a split's loser, before it follows */
+	PHASE_S_CUT,
+	PHASE_S_SAVE,
 };
 
 struct core;
@@ -98,6 +108,7 @@ struct procedure {
 	uint64_t nonce;			/* of the FOLLOW in force */
 	bool equal;			/* nothing was to be copied */
 	bool full;
+	bool fresh;			/* leader: the follower has never held anything */
 	bool followed;			/* this copy is durably the leader's */
 	bool map_done;
 	bool paused;			/* the session's messages wait */
@@ -105,7 +116,7 @@ struct procedure {
 	bool last_done;			/* follower: applied it */
 	bool frozen;			/* leader: asked for REPL_GATE_JOIN */
 	bool link_open, link_ready;	/* this end of the link's connection, the other's */
-	bool link_offered;		/* follower: OP_LINK_OPEN is under way or done */
+	unsigned int opening;		/* follower: OP_LINK_OPENs, one for each offer */
 	uint64_t cookie;
 	uint64_t delta_id;
 	struct msg_delta delta;
@@ -124,6 +135,32 @@ struct procedure {
 	unsigned int words_percent;
 };
 
+/* What the last catching up, or the one under way, has moved: passes that were confirmed. */
+struct copied {
+	struct msg_moved moved;
+	unsigned int passes;
+};
+
+enum resolve_step {
+	RESOLVE_NONE,
+	RESOLVE_ASKED,		/* keeps: the other side saves */
+	RESOLVE_SAVING,		/* is discarded: what only this copy has goes to a file */
+	RESOLVE_AGREED,		/* in force: the verdict is a leader */
+};
+
+/* A split that is being ended.  Nothing of it is durable before the loser follows. */
+struct resolve {
+	enum resolve_step step;
+	struct resolution ids;
+	bool keeps;			/* this copy is the one that is kept */
+	bool remote;			/* the peer asked for it */
+	bool no_save;
+	uint32_t request;		/* who waits for it here; 0: nobody */
+	uint64_t deadline;		/* 0: none */
+	char save_to[CORE_PATH_MAX];	/* "": the volume's save-dir */
+	char saved[CORE_PATH_MAX];	/* the file, once there is one */
+};
+
 struct pair {
 	struct core *core;
 	struct volume *volume;
@@ -139,11 +176,13 @@ struct pair {
 	struct copy mine;		/* as of the last GET */
 	struct copy said;		/* as told last */
 	struct copy theirs;		/* as heard last */
+	uint64_t theirs_at;		/* when */
 	bool have_said, have_theirs;
 	bool say;			/* tell it even if nothing changed */
 	bool closing;			/* the slot's last link has I/O left */
 	struct verdict verdict;
 	bool judged;
+	struct repl_id outrun;		/* generation of this copy in which the peer's was newer */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */
 
@@ -156,7 +195,13 @@ struct pair {
 	unsigned int looks;		/* for how long a link has been closing */
 	struct procedure run;
 
-	bool asked, granted;		/* promotion: CONSENT_ASK sent, consent given */
+	struct copied copied;
+	struct resolve resolve;
+
+	/* promotion: must consent, CONSENT_ASK was sent, has consented */
+	bool asked, told, granted;
+	struct msg_grow grown;		/* resize: what the peer said last */
+	bool asks_room;			/* resize: the peer waits for this node's size and room */
 };
 
 struct volume_settings {
@@ -167,7 +212,18 @@ struct volume_settings {
 };
 
 /* Things an administrator waits for, one at a time for each volume. */
-enum task_kind { TASK_NONE, TASK_PRIMARY, TASK_SECONDARY, TASK_DOWN };
+enum task_kind {
+	TASK_NONE,
+	TASK_PRIMARY,
+	TASK_SECONDARY,
+	TASK_DOWN,
+	TASK_RESIZE,		/* of all copies */
+	TASK_GROW,		/* of this copy, for a peer's TASK_RESIZE */
+	TASK_REPLACE,
+};
+
+/* How far this copy is with growing. */
+enum resize_here { RESIZE_IDLE, RESIZE_HOLD, RESIZE_OP, RESIZE_DONE };
 
 struct task {
 	enum task_kind kind;
@@ -177,6 +233,15 @@ struct task {
 	bool unlink;			/* links are dropped first */
 	bool begun;			/* the kernel command is under way */
 	bool force;
+
+	/* TASK_RESIZE, TASK_GROW: */
+	uint64_t size;			/* bytes */
+	bool looked;			/* the kernel was read since it began */
+	uint32_t waits;			/* bit n: for pair n's GROWN */
+	unsigned int step;
+	enum resize_here here;
+	struct pair *asker;		/* TASK_GROW */
+	char failed[CORE_REASON_MAX];	/* told when this copy's part has ended */
 };
 
 enum wait_kind { WAIT_CONNECTED, WAIT_IN_SYNC, WAIT_PRIMARY, WAIT_SECONDARY };
@@ -197,6 +262,7 @@ struct volume {
 	struct volume_settings set;
 	struct kernel_volume k;
 	bool known;			/* ->k is filled */
+	uint64_t known_at;		/* when, last */
 	bool unclean;			/* stopped so, and no peer has agreed since */
 	struct pair *pair[REPL_SLOTS_MAX];
 	unsigned int pair_count;
@@ -206,6 +272,12 @@ struct volume {
 	unsigned int pending;		/* ops of the volume itself */
 	const struct core_peer *consent_to;
 	uint64_t consent_until;
+	struct repl_id consent_from;	/* the generation that it may end */
+	/* A new disk that is being filled; replace.c. */
+	bool filling;
+	uint64_t fill_at;		/* when to look again; 0: never */
+	uint64_t fill_words_at;
+	unsigned int fill_percent;	/* as said last */
 };
 
 struct session {
@@ -227,6 +299,7 @@ struct core {
 	char node[REPL_NODE_MAX];
 	uint8_t key[REPL_KEY_BYTES];
 	uint64_t now;			/* ms, monotonic */
+	uint64_t link_bytes;		/* a TLS link's keys are good for, one way; 0: any number */
 	uint64_t (*random)(void *arg);
 	void *random_arg;
 	struct core_peer peer[32];
@@ -300,7 +373,7 @@ void core_session_down(struct core *c, uint32_t conn, const char *why);
 /** core_heard - bytes arrived */
 void core_heard(struct core *c, uint32_t conn);
 
-/** core_message - a whole message, but BLOCKS, ZEROS and DELTA_END, which are OP_DELTA_APPLY's */
+/** core_message - a whole message, but those that carry a delta: they are the bulk ops' */
 void core_message(struct core *c, uint32_t conn, const struct msg_header *h, const void *body);
 
 /**
@@ -317,15 +390,30 @@ struct core_request {
 	uint32_t id;
 	const char *volume;
 	bool force, peer_dead;
+	uint64_t size;		/* bytes; 0: as large as it can be */
 };
 
 void core_primary(struct core *c, const struct core_request *r);
 void core_secondary(struct core *c, const struct core_request *r);
 void core_down(struct core *c, const struct core_request *r);
+void core_resize(struct core *c, const struct core_request *r);
+
+/** core_replace - a primary without a disk gets the one that the shell holds ready; answers when it is being filled */
+void core_replace(struct core *c, const struct core_request *r);
 
 /** core_wait - answers when it is so. @timeout_ms: 0 waits for ever */
 void core_wait(struct core *c, const struct core_request *r, enum wait_kind what,
 	       uint64_t timeout_ms);
+
+struct core_resolution {
+	const char *keep;		/* a node's name */
+	struct resolution shown;	/* what the person has seen */
+	bool no_save;
+	const char *save_to;		/* a directory; "": the volume's */
+};
+
+/** core_resolve - end a split; answers when the discarded copy follows, durably */
+void core_resolve(struct core *c, const struct core_request *r, const struct core_resolution *d);
 
 /** core_request_gone - nobody waits for that answer any more; what was begun goes on */
 void core_request_gone(struct core *c, uint32_t id);

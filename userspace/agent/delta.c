@@ -9,12 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "digest.h"
+#include "pair.h"
+
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 /*
  * A chunk lives until its last run of blocks was sent: 'users' counts the runs that
- * are queued, and one for the read and the looking for zeros.  The delta lives as
- * long as a chunk does.
+ * are queued, and one for the read, the answer and the looking for zeros.  The delta
+ * lives as long as a chunk does.
  */
 struct delta {
 	struct pair_io *io;		/* NULL: given up; only chunks keep it */
@@ -23,6 +26,9 @@ struct delta {
 	int data_fd;
 	uint64_t size;			/* bytes to stay within */
 	struct msg_delta delta;
+	struct suspect suspect;
+	struct digest *digest;
+	struct chunk *asked;		/* they wait for a WANT */
 	struct repl_extent extent[DELTA_EXTENTS];
 	unsigned int extent_at, extent_count;
 	uint64_t next, end;		/* of the extent under way, bytes */
@@ -35,11 +41,13 @@ struct delta {
 };
 
 struct chunk {
+	struct chunk *next;		/* of those that were asked about */
 	struct delta *delta;
 	struct loop_op op;
 	uint64_t offset;
 	size_t length;
 	unsigned int users;
+	bool ask;
 	uint8_t *data;
 };
 
@@ -53,21 +61,44 @@ static void pump(struct delta *d);
 
 static void put_delta(struct delta *d)
 {
-	if (!d->io && !d->chunks)
-		free(d);
+	if (d->io || d->chunks)
+		return;
+	digest_free(d->digest);
+	free(d);
+}
+
+static void put_chunk(struct chunk *c)
+{
+	struct delta *d = c->delta;
+
+	if (--c->users)
+		return;
+	d->chunks--;
+	d->chunk_bytes -= c->length;
+	free(c->data);
+	free(c);
+	if (d->io)
+		pump(d);
+	else
+		put_delta(d);
 }
 
 static void finish(struct delta *d, int error, const char *text)
 {
 	struct pair_io *io = d->io;
-	struct op_result r = {
-		.error = error, .text = text, .sent_bytes = d->delta.sent_bytes,
-		.zero_bytes = d->delta.zero_bytes,
-	};
+	struct op_result r = { .error = error, .text = text, .moved = d->delta.moved };
 	uint32_t turn = d->turn;
 
+	d->conn->delta = NULL;
+	/* Nobody will answer for what was asked; the delta goes with its last chunk. */
 	d->io = NULL;
 	io->delta = NULL;
+	d->chunks++;
+	for (struct chunk *c; (c = d->asked);) {
+		d->asked = c->next;
+		put_chunk(c);
+	}
+	d->chunks--;
 	put_delta(d);
 	agent_now(io->agent);
 	core_op_done(io->pair->volume, io->pair, OP_DELTA_SEND, turn, &r);
@@ -90,7 +121,7 @@ static void flush_zeros(struct delta *d)
 	if (!d->zeros.length)
 		return;
 	conn_send(d->conn, REPL_MSG_ZEROS, &m, sizeof(m));
-	d->delta.zero_bytes += d->zeros.length;
+	d->delta.moved.zero_bytes += d->zeros.length;
 	d->zeros.length = 0;
 }
 
@@ -103,22 +134,6 @@ static void add_zeros(struct delta *d, uint64_t offset, uint64_t length)
 	}
 	flush_zeros(d);
 	d->zeros = (struct msg_range){ .offset = offset, .length = length };
-}
-
-static void put_chunk(struct chunk *c)
-{
-	struct delta *d = c->delta;
-
-	if (--c->users)
-		return;
-	d->chunks--;
-	d->chunk_bytes -= c->length;
-	free(c->data);
-	free(c);
-	if (d->io)
-		pump(d);
-	else
-		put_delta(d);
 }
 
 static void run_sent(struct conn_tx *tx)
@@ -145,14 +160,9 @@ static bool send_blocks(struct chunk *c, size_t from, size_t length)
 	run->tx.done = run_sent;
 	run->chunk = c;
 	c->users++;
-	c->delta->delta.sent_bytes += length;
+	c->delta->delta.moved.sent_bytes += length;
 	conn_send_tx(c->delta->conn, &run->tx);
 	return true;
-}
-
-static bool is_zero(const uint8_t *p, size_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
 }
 
 static size_t block_at(const struct chunk *c, size_t at)
@@ -160,19 +170,31 @@ static size_t block_at(const struct chunk *c, size_t at)
 	return c->length - at < REPL_BLOCK_BYTES ? c->length - at : REPL_BLOCK_BYTES;
 }
 
-/* Cuts a chunk into runs that are zero and runs that are not. */
-static bool send_chunk(struct chunk *c)
+enum fate { SKIP, ZERO, SEND };
+
+/* What becomes of the block at @at; without @want all of them are wanted. */
+static enum fate fate_of(const struct chunk *c, size_t at, const struct msg_want *want)
+{
+	if (want && !msg_wants(want, at >> REPL_BLOCK_SHIFT))
+		return SKIP;
+	return digest_is_zero(c->data + at, block_at(c, at)) ? ZERO : SEND;
+}
+
+/* Cuts a chunk into runs of blocks that are zero, that are sent, and that are equal. */
+static bool send_chunk(struct chunk *c, const struct msg_want *want)
 {
 	size_t at = 0, from;
-	bool zero;
+	enum fate fate;
 
 	while (at < c->length) {
 		from = at;
-		zero = is_zero(c->data + at, block_at(c, at));
+		fate = fate_of(c, at, want);
 		do
 			at += block_at(c, at);
-		while (at < c->length && is_zero(c->data + at, block_at(c, at)) == zero);
-		if (zero)
+		while (at < c->length && fate_of(c, at, want) == fate);
+		if (fate == SKIP)
+			c->delta->delta.moved.equal_bytes += at - from;
+		else if (fate == ZERO)
 			add_zeros(c->delta, c->offset + from, at - from);
 		else if (!send_blocks(c, from, at - from))
 			return false;
@@ -180,22 +202,85 @@ static bool send_chunk(struct chunk *c)
 	return true;
 }
 
+/* Its digests go first; it stays in memory for the answer. */
+static bool ask(struct chunk *c)
+{
+	struct delta *d = c->delta;
+	size_t blocks = (size_t)copy_blocks(c->length);
+	struct {
+		struct repl_msg_range range;
+		struct repl_digest digest[DELTA_CHUNK / REPL_BLOCK_BYTES];
+	} m = { .range = { htole64(c->offset), htole64(c->length) } };
+
+	if (!digest_blocks(d->digest, c->offset, c->data, c->length, m.digest))
+		return false;
+	d->delta.moved.compared_bytes += c->length;
+	c->next = d->asked;
+	d->asked = c;
+	c->users++;
+	conn_send(d->conn, REPL_MSG_DIGESTS, &m, sizeof(m.range) + blocks * sizeof(m.digest[0]));
+	return true;
+}
+
+/* Follows what has become of a chunk; the connection may have ended with it. */
+static void chunk_done(struct chunk *c, bool good)
+{
+	struct delta *d = c->delta;
+
+	if (d->io && good)
+		core_progress(d->io->pair, c->length);
+	else if (d->io)
+		finish(d, -ENOMEM, "out of memory");
+	put_chunk(c);
+}
+
+int delta_want(struct delta *d, const struct repl_msg_want *m)
+{
+	uint64_t equal = d->delta.moved.equal_bytes;
+	struct chunk **at = &d->asked, *c;
+	struct msg_want want;
+	struct err e;
+	bool good;
+
+	if (msg_unpack_want(&want, m, d->size, &e)) {
+		pair_protocol(d->io->pair, "%s", e.text);
+		return -EPROTO;
+	}
+	while (*at && ((*at)->offset != want.range.offset || (*at)->length != want.range.length))
+		at = &(*at)->next;
+	c = *at;
+	if (!c) {
+		pair_protocol(d->io->pair, "a WANT for blocks that were not asked about");
+		return -EPROTO;
+	}
+	*at = c->next;
+	good = send_chunk(c, &want);
+	suspect_told(&d->suspect, c->length, d->delta.moved.equal_bytes - equal);
+	chunk_done(c, good);
+	return 0;
+}
+
 static void chunk_read(struct loop_op *op, int res)
 {
 	struct chunk *c = container(op, struct chunk, op);
 	struct delta *d = c->delta;
-	char text[200] = "out of memory";
+	char text[200];
 
-	if (d->io && res == (int)c->length && send_chunk(c)) {
-		core_progress(d->io->pair, c->length);
-	} else if (d->io) {
-		if (res != (int)c->length)
-			snprintf(text, sizeof(text), "the backing device cannot be read at byte %llu: %s",
-				 (unsigned long long)c->offset,
-				 res < 0 ? strerror(-res) : "the read was short");
+	if (!d->io) {
+		put_chunk(c);
+	} else if (res != (int)c->length) {
+		snprintf(text, sizeof(text), "the backing device cannot be read at byte %llu: %s",
+			 (unsigned long long)c->offset,
+			 res < 0 ? strerror(-res) : "the read was short");
 		finish(d, res < 0 ? res : -EIO, text);
+		put_chunk(c);
+	} else if (!c->ask) {
+		chunk_done(c, send_chunk(c, NULL));
+	} else {
+		if (!ask(c))
+			finish(d, -ENOMEM, "the digests cannot be made");
+		put_chunk(c);
 	}
-	put_chunk(c);
 }
 
 /* ------------------------------------------------------------ reading --- */
@@ -230,7 +315,7 @@ static bool next_range(struct delta *d, struct msg_range *r, int *error)
 	return true;
 }
 
-static bool read_chunk(struct delta *d, const struct msg_range *r)
+static bool read_chunk(struct delta *d, const struct msg_range *r, bool ask_next)
 {
 	struct loop *l = &d->io->agent->loop;
 	struct chunk *c = calloc(1, sizeof(*c));
@@ -248,6 +333,7 @@ static bool read_chunk(struct delta *d, const struct msg_range *r)
 	c->offset = r->offset;
 	c->length = r->length;
 	c->users = 1;
+	c->ask = ask_next;
 	c->op.done = chunk_read;
 	d->chunks++;
 	d->chunk_bytes += c->length;
@@ -295,13 +381,14 @@ static void pump(struct delta *d)
 		return;
 	}
 	d->pumping = true;
-	while (d->chunks < DELTA_READS && d->chunk_bytes < DELTA_BYTES) {
+	while (d->chunks < DELTA_READS &&
+	       d->chunk_bytes < (d->suspect.kind == SUSPECT_ALL ? DELTA_ASKED : DELTA_BYTES)) {
 		if (loop_now() < d->allowance_at && too_fast(d, 0))
 			break;
 		if (!next_range(d, &r, &error))
 			break;
 		too_fast(d, r.length);
-		if (!read_chunk(d, &r)) {
+		if (!read_chunk(d, &r, suspect_next(&d->suspect))) {
 			error = -ENOMEM;
 			break;
 		}
@@ -319,10 +406,14 @@ void delta_start(struct pair_io *io, struct conn *c, const struct op *op)
 	struct delta *d = calloc(1, sizeof(*d));
 
 	delta_drop(io);
-	if (!d || !c || io->cut_fd < 0) {
+	if (d)
+		d->digest = digest_new(op->delta.digest_key);
+	if (!d || !d->digest || !c || io->cut_fd < 0) {
+		if (d)
+			digest_free(d->digest);
 		free(d);
 		agent_op_done(io->agent, io->pair->volume, io->pair, OP_DELTA_SEND, op->turn, -ENOTCONN,
-			      "the session or the cut is gone");
+			      "the session or the cut is gone, or memory is out");
 		return;
 	}
 	d->io = io;
@@ -331,7 +422,9 @@ void delta_start(struct pair_io *io, struct conn *c, const struct op *op)
 	d->data_fd = agent_volume_io(io->pair->volume)->data_fd;
 	d->size = op->size;
 	d->delta = op->delta;
+	suspect_begin(&d->suspect, op->suspect);
 	io->delta = d;
+	c->delta = d;
 	msg_pack_delta(&d->delta, &m);
 	conn_send(c, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
 	pump(d);

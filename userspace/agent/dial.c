@@ -123,19 +123,34 @@ static void looked_up(struct loop_watch *w, uint32_t events)
 	}
 }
 
+static bool start_thread(struct dial *d)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	bool started;
+
+	if (pthread_attr_init(&attr))
+		return false;
+	started = !pthread_attr_setstacksize(&attr, DIAL_STACK) &&
+		  !pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) &&
+		  !pthread_create(&thread, &attr, look_up, d);
+	pthread_attr_destroy(&attr);
+	return started;
+}
+
 void dial_start(struct agent *a, const struct core_peer *peer, dial_fn *fn, void *arg,
 		struct dial **handle)
 {
 	const struct config_address *address = agent_peer_address(a, peer);
 	struct addrinfo h = hints(AI_NUMERICHOST);
 	struct dial *d;
-	pthread_t thread;
 
 	*handle = NULL;
 	d = address ? calloc(1, sizeof(*d)) : NULL;
 	if (!d) {
 		fn(arg, NULL, 0, NULL, address ? "out of memory"
-					       : "the peer is no longer in agent.conf");
+					       : "agent.conf has another key for this peer, or "
+						 "none: correct it, or take the volume down and up");
 		return;
 	}
 	*d = (struct dial){
@@ -150,10 +165,8 @@ void dial_start(struct agent *a, const struct core_peer *peer, dial_fn *fn, void
 	}
 	d->result = NULL;
 	a->resolver->running++;
-	if (!pthread_create(&thread, NULL, look_up, d)) {
-		pthread_detach(thread);
+	if (start_thread(d))
 		return;
-	}
 	a->resolver->running--;
 	d->error = EAI_AGAIN;
 	deliver(d);

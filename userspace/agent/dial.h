@@ -11,6 +11,9 @@
 
 #include "agent.h"
 
+/* Of a look-up's thread: all memory is locked, and the usual 8 MiB would be, too. */
+enum { DIAL_STACK = 256 << 10 };
+
 struct dial;
 
 /* @why is NULL on success; then @where is the address in words. */

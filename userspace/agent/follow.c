@@ -11,11 +11,11 @@
  */
 #include "pair.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "id.h"
+#include "resolve.h"
 #include "session.h"
 
 static void fail(struct pair *p, enum op_kind kind, const struct op_result *r)
@@ -135,7 +135,7 @@ static void agree(struct pair *p)
 		pair_look(p, true);
 		return;
 	}
-	verdict(&p->verdict, &p->mine, &p->theirs, p->peer->lower);
+	pair_judge(p);
 	if (v->served && v->served != p) {
 		p->phase = PHASE_MEET;
 		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);
@@ -159,6 +159,7 @@ void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce)
 {
 	p->theirs = *theirs;
 	memset(&p->run, 0, sizeof(p->run));
+	p->copied = (struct copied){ 0 };
 	p->run.nonce = nonce;
 	p->phase = PHASE_F_LOOK;
 	p->timer = 0;
@@ -203,6 +204,11 @@ void follow_delta(struct pair *p, const struct msg_delta *d)
 		pair_protocol(p, "DELTA_BEGIN before the one before it was done");
 		return;
 	}
+	/* Nothing was to be copied, so nothing was given up: one of the two has gone on since. */
+	if (!p->run.followed && !id_equal(&d->generation, &p->mine.generation)) {
+		pair_leave(p, true, "the copies are no longer of the same generation");
+		return;
+	}
 	p->run.delta = *d;
 	/* What follows is for OP_DELTA_APPLY, which may have to wait. */
 	session_pause(p, true);
@@ -216,8 +222,8 @@ static void applied(struct pair *p, const struct op_result *r)
 {
 	struct repl_msg_delta m;
 
-	p->run.delta.sent_bytes = r->sent_bytes;
-	p->run.delta.zero_bytes = r->zero_bytes;
+	p->run.delta.moved = r->moved;
+	pair_copied(p, &p->run.delta);
 	p->run.last_done = p->run.last;
 	p->phase = PHASE_F_READY;
 	msg_pack_delta(&p->run.delta, &m);
@@ -228,14 +234,16 @@ void follow_offer(struct pair *p, const struct msg_link *l)
 {
 	struct op op = { .kind = OP_LINK_OPEN, .link = *l, .dial = p->peer->lower };
 
-	if (p->phase != PHASE_F_READY)
+	if (p->phase != PHASE_F_READY && p->phase != PHASE_F_LINK)
 		return;
 	if (l->plain != p->volume->set.plain || strcmp(l->volume, p->volume->name)) {
 		pair_protocol(p, "a link %s TLS for volume %s was not agreed",
 			      l->plain ? "without" : "with", l->volume);
 		return;
 	}
+	/* The leader's end of an older offer has failed: this end, ready or not, goes, too. */
 	p->phase = PHASE_F_LINK;
+	p->run.opening++;
 	p->run.cookie = l->cookie;
 	p->run.link_open = false;
 	p->run.last_done = false;
@@ -304,6 +312,7 @@ void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r
 		break;
 	case OP_FOLLOW:
 		p->run.followed = true;
+		resolve_following(p);
 		if (p->phase == PHASE_F_BEGIN)
 			apply(p);
 		else
@@ -316,7 +325,7 @@ void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r
 		applied(p, r);
 		break;
 	case OP_LINK_OPEN:
-		if (r->error == -ECANCELED)
+		if (--p->run.opening)
 			break;	/* a newer offer has taken its place */
 		if (r->error) {
 			if (p->phase == PHASE_F_LINK)

@@ -23,7 +23,28 @@
 #include "link.h"
 #include "log.h"
 
+enum { STRANGERS_MS = 10000, STRANGERS_LINES = 20 };
+
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+/* The port is open to everybody: who floods it must not flood the log. */
+static void log_stranger(const char *why)
+{
+	static uint64_t since;
+	static unsigned int lines, kept_back;
+	uint64_t now = loop_now();
+
+	if (now >= since + STRANGERS_MS) {
+		if (kept_back)
+			log_info(NULL, "%u more connections were refused meanwhile", kept_back);
+		since = now;
+		lines = kept_back = 0;
+	}
+	if (++lines > STRANGERS_LINES)
+		kept_back++;
+	else
+		log_info(NULL, "%s", why);
+}
 
 void greet_failed(struct conn *c)
 {
@@ -32,7 +53,7 @@ void greet_failed(struct conn *c)
 	else if (c->purpose == CONN_LINK && c->linkopen)
 		link_failed(c->linkopen, c->why);
 	else if (c->purpose == CONN_ACCEPTED)
-		log_info(NULL, "%s", c->why);
+		log_stranger(c->why);
 	c->pair = NULL;
 	c->linkopen = NULL;
 }
@@ -253,7 +274,11 @@ static void start_tls(struct conn *c)
 	struct agent *a = c->agent;
 	struct err e;
 
-	c->tls = tls_new(a->tls, c->purpose == CONN_ACCEPTED, known_key, a, &e);
+	/* A session that ended in the middle of a large pass would begin it anew, for ever. */
+	if (c->purpose == CONN_SESSION)
+		c->tls = tls_new_lasting(a->tls, known_key, a, &e);
+	else
+		c->tls = tls_new(a->tls, c->purpose == CONN_ACCEPTED, known_key, a, &e);
 	if (!c->tls) {
 		conn_kill(c, "%s: %s", c->where, e.text);
 		return;
@@ -301,7 +326,7 @@ static void peek(struct loop_watch *w, uint32_t events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < (ssize_t)sizeof(head)) {
-		conn_kill(c, "%s closed the connection at once", c->where);
+		conn_kill(c, "%s: closed the connection at once: it is not a repl-agent", c->where);
 		return;
 	}
 	setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));

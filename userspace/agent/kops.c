@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "bring.h"
+
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 /* A ticket that is watched. */
@@ -135,6 +137,10 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 		return kernel_link_del(a->kernel, minor, op->slot, e);
 	case OP_ROLE:
 		return kernel_role(a->kernel, minor, op->role, op->flags, e);
+	case OP_RESIZE:
+		return kernel_resize(a->kernel, minor, op->size, e);
+	case OP_REPLACE:
+		return bring_replace_begin(a, v, e);
 	case OP_DETACH:
 		return kernel_detach(a->kernel, minor, op->flags, e);
 	default:
@@ -156,6 +162,16 @@ static void link_added(void *arg, int error, const char *text)
 		agent_op_done(t->agent, t->volume, t->pair, t->kind, t->turn, error, text);
 }
 
+static void replaced(void *arg, int error, const char *text)
+{
+	struct ticket *t = arg;
+
+	if (!t->volume)
+		return;
+	bring_replaced(t->volume, !error);
+	agent_op_done(t->agent, t->volume, NULL, t->kind, t->turn, error, text);
+}
+
 void kops_begin(struct agent *a, struct volume *v, struct pair *p, const struct op *op)
 {
 	struct ticket *t = ticket_new(a);
@@ -167,6 +183,9 @@ void kops_begin(struct agent *a, struct volume *v, struct pair *p, const struct 
 	t->turn = op->turn;
 	if (op->kind == OP_LINK_ADD) {
 		t->fn = link_added;
+		t->arg = t;
+	} else if (op->kind == OP_REPLACE) {
+		t->fn = replaced;
 		t->arg = t;
 	}
 	watch(t, begin(a, v, p, op, &e), e.text);

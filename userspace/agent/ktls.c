@@ -178,7 +178,7 @@ static int attach_tls(int fd, struct err *err)
 			       "kernel has no TLS for sockets: modprobe tls, at boot too");
 	case ENOTCONN:
 		return err_set(err, ENOTCONN,
-			       "peer hung up at once: it may not list this node's key");
+			       "peer hung up at once: it may not list this node's key, see its log");
 	case EEXIST:
 		return err_set(err, EEXIST, "TLS keys of this socket are installed already");
 	default:

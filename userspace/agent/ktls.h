@@ -6,8 +6,8 @@
  * Keys are set once: Linux 6.1 and 6.12 cannot replace them, and a peer's KeyUpdate
  * (no repl agent sends one) makes the next receive fail.  AES-GCM is good for
  * KTLS_AES_GCM_BYTES in each direction (RFC 8446 section 5.5: 2^24.5 full records);
- * a link that carries more must be replaced by a fresh one before that.
- * ChaCha20-Poly1305 has no such limit.
+ * the agent replaces a link before that.  ChaCha20-Poly1305 has no such limit, and
+ * sessions are dialled with nothing else.
  */
 #ifndef REPL_AGENT_KTLS_H
 #define REPL_AGENT_KTLS_H

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "id.h"
+#include "resolve.h"
 #include "session.h"
 #include "units.h"
 
@@ -63,9 +64,11 @@ void lead_leave(struct pair *p)
 
 void lead_start(struct pair *p)
 {
+	p->copied = (struct copied){ 0 };
 	p->run.nonce = core_random(p->core) | 1;
 	p->run.equal = verdict_equal(p->verdict.kind);
 	p->run.full = verdict_full(p->verdict.kind);
+	p->run.fresh = !(p->theirs.flags & REPL_MV_IDENTITY);
 	p->run.allowance = 1;
 	p->phase = PHASE_L_FOLLOW;
 	p->said = p->mine;
@@ -110,10 +113,23 @@ void lead_following(struct pair *p, const struct copy *theirs)
 	int slot = pair_slot(p);
 	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER };
 
-	if (p->phase != PHASE_L_FOLLOW || theirs->cookie != p->run.nonce)
-		return;
+	bool expected = p->phase == PHASE_L_FOLLOW && theirs->cookie == p->run.nonce;
+
 	p->theirs = *theirs;
 	p->theirs.cookie = 0;
+	if (!expected) {
+		/*
+		 * Of a procedure that was left, at a message that crossed FOLLOW.  The copy is given
+		 * up, which will not be told again; and its node must be told to leave, too: another
+		 * FOLLOW, which ends that, never comes if this copy follows somebody else by now.
+		 */
+		if (p->phase == PHASE_MEET)
+			pair_look(p, true);
+		else if (!pair_leading(p))
+			p->say = true;
+		return;
+	}
+	resolve_following(p);
 	session_pause(p, true);
 	if (slot >= 0 && id_equal(&p->mine.slot_copy_id, &theirs->copy_id)) {
 		take_map(p);
@@ -178,6 +194,20 @@ static void cut(struct pair *p)
 	core_op(p->volume, p, &op);
 }
 
+/*
+ * What is only suspected to differ.  A copy that holds the volume, or was being given
+ * it, may have any of what is dirty: after a crash or a lost link nobody knows, a full
+ * copy goes to one that was left long ago, and a broken copy begins anew.  One that never
+ * held anything has it only if somebody put it there.  What was written since the last
+ * pass differs; and writers wait for the last one.
+ */
+static enum suspect_kind suspect(const struct pair *p)
+{
+	if (p->run.last || p->copied.passes)
+		return SUSPECT_NOTHING;
+	return p->run.fresh ? SUSPECT_SAMPLE : SUSPECT_ALL;
+}
+
 static void first_pass_words(struct pair *p)
 {
 	char text[UNITS_TEXT_MAX];
@@ -187,14 +217,16 @@ static void first_pass_words(struct pair *p)
 	p->run.start_at = p->run.words_at = p->core->now;
 	p->run.total_bytes = dirty_bytes(p);
 	if (p->run.total_bytes)
-		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "copying %s to %s",
-			 units_format_bytes(p->run.total_bytes, text), p->peer->name);
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "%s %s %s %s",
+			 suspect(p) == SUSPECT_ALL ? "comparing" : "copying",
+			 units_format_bytes(p->run.total_bytes, text),
+			 suspect(p) == SUSPECT_ALL ? "with" : "to", p->peer->name);
 }
 
 /* The cut is drained, and the snapshot newer than it: what it holds is in 'dirty'. */
 static void send_delta(struct pair *p)
 {
-	struct op op = { .kind = OP_DELTA_SEND };
+	struct op op = { .kind = OP_DELTA_SEND, .suspect = suspect(p) };
 
 	first_pass_words(p);
 	p->run.sent = p->mine;
@@ -204,17 +236,24 @@ static void send_delta(struct pair *p)
 		.blocks = p->mine.slot_dirty_blocks,
 		.generation = p->mine.generation, .epoch = p->mine.epoch,
 	};
+	for (unsigned int i = 0; i < REPL_DIGEST_KEY_BYTES; i += 8) {
+		uint64_t bits = core_random(p->core);
+
+		memcpy(p->run.delta.digest_key + i, &bits, 8);
+	}
 	op.delta = p->run.delta;
 	op.size = p->mine.size;
 	p->phase = PHASE_L_SEND;
-	pair_reason(p, "copies to %s", p->peer->name);
+	pair_reason(p, op.suspect == SUSPECT_ALL ? "compares with %s, and copies what differs"
+						 : "copies to %s", p->peer->name);
 	core_op(p->volume, p, &op);
 }
 
 static void measure(struct pair *p)
 {
 	uint64_t ms = p->core->now - p->run.began_at;
-	uint64_t bytes = p->run.delta.sent_bytes + p->run.delta.zero_bytes;
+	const struct msg_moved *m = &p->run.delta.moved;
+	uint64_t bytes = m->sent_bytes + m->zero_bytes + m->equal_bytes;
 
 	if (bytes < CORE_RATE_BYTES)
 		return;
@@ -225,18 +264,19 @@ static void measure(struct pair *p)
 
 void lead_delta_done(struct pair *p, const struct msg_delta *d)
 {
+	const struct msg_moved *m = &p->run.delta.moved;
 	struct op op = { .kind = OP_COMMIT };
 
 	if (p->phase != PHASE_L_DONE || d->id != p->run.delta.id)
 		return;
-	if (d->sent_bytes != p->run.delta.sent_bytes ||
-	    d->zero_bytes != p->run.delta.zero_bytes) {
+	if (memcmp(&d->moved, m, sizeof(*m))) {
 		pair_leave(p, true, "%s applied %" PRIu64 "+%" PRIu64 " bytes of %" PRIu64 "+%"
-			   PRIu64, p->peer->name, d->sent_bytes, d->zero_bytes,
-			   p->run.delta.sent_bytes, p->run.delta.zero_bytes);
+			   PRIu64, p->peer->name, d->moved.sent_bytes, d->moved.zero_bytes,
+			   m->sent_bytes, m->zero_bytes);
 		return;
 	}
 	measure(p);
+	pair_copied(p, d);
 	p->run.passes++;
 	p->phase = PHASE_L_COMMIT;
 	core_op(p->volume, p, &op);
@@ -424,8 +464,7 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 		core_get(p->volume);
 		break;
 	case OP_DELTA_SEND:
-		p->run.delta.sent_bytes = r->sent_bytes;
-		p->run.delta.zero_bytes = r->zero_bytes;
+		p->run.delta.moved = r->moved;
 		p->phase = PHASE_L_DONE;
 		break;
 	case OP_COMMIT:
@@ -453,6 +492,10 @@ void lead_snapshot(struct pair *p)
 
 	if (v->served && v->served != p)
 		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
+	else if (!(p->mine.flags & REPL_MV_CONSISTENT))
+		pair_leave(p, false, "this copy is being caught up itself now: it leads nobody");
+	else if (p->mine.flags & REPL_MV_FAILING)
+		pair_leave(p, false, "the disk here has failed: nothing can be copied from it");
 	else if (p->phase == PHASE_L_ADOPT && !(p->mine.flags & REPL_MV_LIVE))
 		pair_leave(p, true, "the link was lost before %s adopted it", p->peer->name);
 }
@@ -478,6 +521,10 @@ void core_progress(struct pair *p, uint64_t bytes)
 	uint64_t done, total, percent, ms;
 	char left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
 
+	if (resolve_saving(p)) {
+		resolve_progress(p, bytes);
+		return;
+	}
 	p->run.done_bytes += bytes;
 	if (!pair_leading(p) || p->run.last || !p->run.left_bytes)
 		return;

@@ -29,9 +29,11 @@
 #include "delta.h"
 #include "dial.h"
 #include "kops.h"
+#include "ktls.h"
 #include "link.h"
 #include "listen.h"
 #include "log.h"
+#include "save.h"
 
 enum { FILES = 65536, IDLE_MS = 60000, LARGE_ALLOCATION = 64 << 20 };
 
@@ -196,6 +198,7 @@ static int start(struct agent *a, struct err *e)
 	if (ret)
 		return ret;
 	core_init(&a->core, a->config.agent.name, a->key.b, random64, NULL);
+	a->core.link_bytes = KTLS_AES_GCM_BYTES;
 	agent_now(a);
 	ret = control_start(a, e);
 	if (!ret)
@@ -210,6 +213,7 @@ static uint64_t timeout(struct agent *a)
 	uint64_t now = loop_now(), at = now + IDLE_MS;
 	uint64_t deadlines[] = {
 		core_deadline(&a->core), conn_deadline(a), link_deadline(a), delta_deadline(a),
+		control_deadline(a), save_deadline(a),
 	};
 
 	for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++)
@@ -223,9 +227,7 @@ static void reload(struct agent *a)
 	struct err e = { "" };
 
 	a->reload = false;
-	if (bring_config(a, &e))
-		log_error(NULL, "the configuration stays as it was");
-	else
+	if (!bring_config(a, &e))
 		log_info(NULL, "the configuration was read anew");
 }
 
@@ -239,6 +241,8 @@ static void run(struct agent *a)
 		core_tick(&a->core);
 		link_tick(a);
 		delta_tick(a);
+		save_tick(a);
+		control_tick(a, loop_now());
 		agent_settle(a);
 		conn_tick(a);
 		agent_settle(a);

@@ -6,7 +6,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { TEXT = REPL_TEXT_MAX, EXTENTS = REPL_MSG_EXTENTS_MAX * sizeof(struct repl_msg_extent) };
+enum {
+	TEXT = REPL_TEXT_MAX,
+	EXTENTS = REPL_MSG_EXTENTS_MAX * sizeof(struct repl_msg_extent),
+	DIGESTS = sizeof(struct repl_msg_range) + REPL_DIGESTS_MAX * REPL_DIGEST_BYTES,
+};
 
 /* By type: the name, and the least and the most bytes of a body. */
 static const struct {
@@ -17,6 +21,9 @@ static const struct {
 	[REPL_MSG_REFUSE] = { "REFUSE", 0, TEXT },
 	[REPL_MSG_VOLUME] = { "VOLUME", sizeof(struct repl_msg_volume),
 			      sizeof(struct repl_msg_volume) },
+	[REPL_MSG_GROW] = { "GROW", sizeof(struct repl_msg_grow), sizeof(struct repl_msg_grow) },
+	[REPL_MSG_GROWN] = { "GROWN", sizeof(struct repl_msg_grow),
+			     sizeof(struct repl_msg_grow) + TEXT },
 	[REPL_MSG_MAP] = { "MAP", 0, EXTENTS },
 	[REPL_MSG_DELTA_BEGIN] = { "DELTA_BEGIN", sizeof(struct repl_msg_delta),
 				   sizeof(struct repl_msg_delta) },
@@ -49,6 +56,10 @@ static const struct {
 			      sizeof(struct repl_msg_volume) },
 	[REPL_MSG_FOLLOWING] = { "FOLLOWING", sizeof(struct repl_msg_volume),
 				 sizeof(struct repl_msg_volume) },
+	[REPL_MSG_DIGESTS] = { "DIGESTS", sizeof(struct repl_msg_range) + REPL_DIGEST_BYTES, DIGESTS },
+	[REPL_MSG_WANT] = { "WANT", sizeof(struct repl_msg_want), sizeof(struct repl_msg_want) },
+	[REPL_MSG_RESOLVE] = { "RESOLVE", sizeof(struct repl_msg_resolve),
+			       sizeof(struct repl_msg_resolve) + TEXT },
 };
 
 static bool known(uint16_t type)
@@ -105,6 +116,8 @@ int msg_unpack_hello(struct msg_hello *h, const struct repl_msg_hello *m, struct
 {
 	if (!terminated(m->node, sizeof(m->node)) || !terminated(m->volume, sizeof(m->volume)))
 		return err_set(e, EPROTO, "a HELLO with a name that has no end");
+	if (m->reserved)
+		return err_set(e, EPROTO, "a HELLO whose reserved field is not zero");
 	*h = (struct msg_hello){
 		.version_min = le16toh(m->version_min), .version = le16toh(m->version),
 		.features = le64toh(m->features),
@@ -121,18 +134,28 @@ void msg_pack_delta(const struct msg_delta *d, struct repl_msg_delta *m)
 {
 	*m = (struct repl_msg_delta){
 		.id = htole64(d->id), .flags = htole32(d->flags), .blocks = htole64(d->blocks),
-		.sent_bytes = htole64(d->sent_bytes), .zero_bytes = htole64(d->zero_bytes),
+		.sent_bytes = htole64(d->moved.sent_bytes),
+		.zero_bytes = htole64(d->moved.zero_bytes),
+		.compared_bytes = htole64(d->moved.compared_bytes),
+		.equal_bytes = htole64(d->moved.equal_bytes),
 		.generation = d->generation, .epoch = htole64(d->epoch),
 	};
+	memcpy(m->digest_key, d->digest_key, sizeof(m->digest_key));
 }
 
 int msg_unpack_delta(struct msg_delta *d, const struct repl_msg_delta *m, struct err *e)
 {
 	*d = (struct msg_delta){
 		.id = le64toh(m->id), .flags = le32toh(m->flags), .blocks = le64toh(m->blocks),
-		.sent_bytes = le64toh(m->sent_bytes), .zero_bytes = le64toh(m->zero_bytes),
+		.moved = {
+			.sent_bytes = le64toh(m->sent_bytes),
+			.zero_bytes = le64toh(m->zero_bytes),
+			.compared_bytes = le64toh(m->compared_bytes),
+			.equal_bytes = le64toh(m->equal_bytes),
+		},
 		.generation = m->generation, .epoch = le64toh(m->epoch),
 	};
+	memcpy(d->digest_key, m->digest_key, sizeof(d->digest_key));
 	if ((d->flags & ~(uint32_t)REPL_MD_ALL) || m->reserved)
 		return err_set(e, EPROTO, "a delta with unknown flags %x", d->flags);
 	return 0;
@@ -161,6 +184,67 @@ int msg_unpack_link(struct msg_link *l, const struct repl_msg_link *m, struct er
 	return 0;
 }
 
+void msg_pack_consent(const struct msg_consent *c, struct repl_msg_consent *m)
+{
+	*m = (struct repl_msg_consent){
+		.generation = c->generation, .granted = htole32(c->granted),
+	};
+}
+
+int msg_unpack_consent(struct msg_consent *c, const struct repl_msg_consent *m, struct err *e)
+{
+	if (m->reserved)
+		return err_set(e, EPROTO, "a CONSENT whose reserved field is not zero");
+	if (le32toh(m->granted) > 1)
+		return err_set(e, EPROTO, "a CONSENT that says neither yes nor no");
+	*c = (struct msg_consent){ .generation = m->generation, .granted = m->granted };
+	return 0;
+}
+
+void msg_pack_resolve(const struct msg_resolve *r, struct repl_msg_resolve *m)
+{
+	*m = (struct repl_msg_resolve){
+		.keep = r->keep, .discard = r->discard, .step = htole32(r->step),
+		.flags = htole32(r->no_save ? REPL_MR_NO_SAVE : 0),
+		.done_bytes = htole64(r->done_bytes), .total_bytes = htole64(r->total_bytes),
+	};
+}
+
+int msg_unpack_resolve(struct msg_resolve *r, const struct repl_msg_resolve *m, struct err *e)
+{
+	uint32_t step = le32toh(m->step), flags = le32toh(m->flags);
+
+	*r = (struct msg_resolve){
+		.keep = m->keep, .discard = m->discard, .step = step,
+		.no_save = flags & REPL_MR_NO_SAVE, .done_bytes = le64toh(m->done_bytes),
+		.total_bytes = le64toh(m->total_bytes),
+	};
+	if (!step || step >= REPL_RESOLVE_STEPS)
+		return err_set(e, EPROTO, "a RESOLVE of an unknown step");
+	if (flags & ~(uint32_t)REPL_MR_ALL || (flags && step != REPL_RESOLVE_ASK))
+		return err_set(e, EPROTO, "a RESOLVE with unknown flags");
+	if (step != REPL_RESOLVE_PROGRESS && (r->done_bytes || r->total_bytes))
+		return err_set(e, EPROTO, "a RESOLVE that counts bytes where none belong");
+	return 0;
+}
+
+void msg_pack_grow(const struct msg_grow *g, struct repl_msg_grow *m)
+{
+	*m = (struct repl_msg_grow){
+		.size = htole64(g->size), .room = htole64(g->room), .ok = htole32(g->ok),
+	};
+}
+
+int msg_unpack_grow(struct msg_grow *g, const struct repl_msg_grow *m, struct err *e)
+{
+	*g = (struct msg_grow){ .size = le64toh(m->size), .room = le64toh(m->room), .ok = m->ok };
+	if (m->reserved || le32toh(m->ok) > 1)
+		return err_set(e, EPROTO, "a GROW whose reserved fields are not zero");
+	if (g->size > REPL_DATA_MAX || g->room > REPL_DATA_MAX || g->size % REPL_BLOCK_BYTES)
+		return err_set(e, EPROTO, "a GROW to an impossible size");
+	return 0;
+}
+
 int msg_unpack_range(struct msg_range *r, const struct repl_msg_range *m, uint64_t size,
 		     struct err *e)
 {
@@ -173,6 +257,44 @@ int msg_unpack_range(struct msg_range *r, const struct repl_msg_range *m, uint64
 	    (r->length % REPL_BLOCK_BYTES && r->offset + r->length != size))
 		return err_set(e, EPROTO, "%" PRIu64 " bytes at %" PRIu64 " are not whole blocks",
 			       r->length, r->offset);
+	return 0;
+}
+
+int msg_unpack_digests(struct msg_range *r, const struct repl_msg_range *m, size_t length,
+		       uint64_t size, struct err *e)
+{
+	uint64_t blocks;
+
+	if (msg_unpack_range(r, m, size, e))
+		return -EPROTO;
+	blocks = copy_blocks(r->length);
+	if (blocks > REPL_DIGESTS_MAX || length != sizeof(*m) + blocks * REPL_DIGEST_BYTES)
+		return err_set(e, EPROTO, "a DIGESTS message of %zu bytes for %" PRIu64 " blocks",
+			       length, blocks);
+	return 0;
+}
+
+void msg_pack_want(const struct msg_want *w, struct repl_msg_want *m)
+{
+	*m = (struct repl_msg_want){
+		.offset = htole64(w->range.offset), .length = htole64(w->range.length),
+	};
+	memcpy(m->blocks, w->blocks, sizeof(m->blocks));
+}
+
+int msg_unpack_want(struct msg_want *w, const struct repl_msg_want *m, uint64_t size,
+		    struct err *e)
+{
+	struct repl_msg_range range = { m->offset, m->length };
+
+	if (msg_unpack_range(&w->range, &range, size, e))
+		return -EPROTO;
+	memcpy(w->blocks, m->blocks, sizeof(w->blocks));
+	for (uint64_t n = copy_blocks(w->range.length); n < REPL_DIGESTS_MAX; n++)
+		if (msg_wants(w, n))
+			return err_set(e, EPROTO, "a WANT for blocks behind its range");
+	if (copy_blocks(w->range.length) > REPL_DIGESTS_MAX)
+		return err_set(e, EPROTO, "a WANT of %" PRIu64 " bytes", w->range.length);
 	return 0;
 }
 

@@ -29,14 +29,22 @@ struct msg_hello {
 	char volume[REPL_NAME_MAX];
 };
 
+/* What becomes of a delta's blocks; both sides count. */
+struct msg_moved {
+	uint64_t sent_bytes;		/* as they are */
+	uint64_t zero_bytes;		/* as ranges of zeroes */
+	uint64_t compared_bytes;	/* by digests, first; if they differ, they are sent, too */
+	uint64_t equal_bytes;		/* by digests, and not sent */
+};
+
 struct msg_delta {
 	uint64_t id;
 	uint32_t flags;
 	uint64_t blocks;
-	uint64_t sent_bytes;
-	uint64_t zero_bytes;
+	struct msg_moved moved;
 	struct repl_id generation;
 	uint64_t epoch;
+	uint8_t digest_key[REPL_DIGEST_KEY_BYTES];
 };
 
 struct msg_link {
@@ -46,9 +54,32 @@ struct msg_link {
 	char volume[REPL_NAME_MAX];
 };
 
+struct msg_consent {
+	struct repl_id generation;
+	bool granted;		/* in a question: peers that do not answer are known to be off */
+};
+
+struct msg_resolve {
+	struct repl_id keep, discard;
+	enum repl_resolve_step step;
+	bool no_save;
+	uint64_t done_bytes, total_bytes;
+};
+
+struct msg_grow {
+	uint64_t size;
+	uint64_t room;
+	bool ok;
+};
+
 struct msg_range {
 	uint64_t offset;
 	uint64_t length;
+};
+
+struct msg_want {
+	struct msg_range range;
+	uint8_t blocks[REPL_DIGESTS_MAX / 8];
 };
 
 /** msg_name - of a type, for messages; never NULL */
@@ -71,12 +102,37 @@ int msg_unpack_delta(struct msg_delta *d, const struct repl_msg_delta *m, struct
 void msg_pack_link(const struct msg_link *l, struct repl_msg_link *m);
 int msg_unpack_link(struct msg_link *l, const struct repl_msg_link *m, struct err *e);
 
+void msg_pack_consent(const struct msg_consent *c, struct repl_msg_consent *m);
+int msg_unpack_consent(struct msg_consent *c, const struct repl_msg_consent *m, struct err *e);
+
+void msg_pack_resolve(const struct msg_resolve *r, struct repl_msg_resolve *m);
+int msg_unpack_resolve(struct msg_resolve *r, const struct repl_msg_resolve *m, struct err *e);
+void msg_pack_grow(const struct msg_grow *g, struct repl_msg_grow *m);
+int msg_unpack_grow(struct msg_grow *g, const struct repl_msg_grow *m, struct err *e);
+
 /**
  * msg_unpack_range - a BLOCKS or ZEROS message's range
  * @size: the volume's, bytes; the range must lie within it, on 4 KiB but for its end
  */
 int msg_unpack_range(struct msg_range *r, const struct repl_msg_range *m, uint64_t size,
 		     struct err *e);
+
+/**
+ * msg_unpack_digests - the range of a DIGESTS message
+ * @length: bytes of the whole body, which must have a digest for each block
+ */
+int msg_unpack_digests(struct msg_range *r, const struct repl_msg_range *m, size_t length,
+		       uint64_t size, struct err *e);
+
+void msg_pack_want(const struct msg_want *w, struct repl_msg_want *m);
+int msg_unpack_want(struct msg_want *w, const struct repl_msg_want *m, uint64_t size,
+		    struct err *e);
+
+/** msg_wants - whether block @n of the range is wanted */
+static inline bool msg_wants(const struct msg_want *w, size_t n)
+{
+	return w->blocks[n / 8] & 1u << n % 8;
+}
 
 /**
  * msg_unpack_extents - a MAP message's body

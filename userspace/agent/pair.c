@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "id.h"
+#include "resize.h"
+#include "resolve.h"
 #include "session.h"
 #include "task.h"
+#include "units.h"
 
 bool pair_leading(const struct pair *p)
 {
@@ -136,8 +139,26 @@ static void say_state(struct pair *p)
 	p->say = false;
 }
 
+void pair_copied(struct pair *p, const struct msg_delta *d)
+{
+	p->copied.moved.sent_bytes += d->moved.sent_bytes;
+	p->copied.moved.zero_bytes += d->moved.zero_bytes;
+	p->copied.moved.compared_bytes += d->moved.compared_bytes;
+	p->copied.moved.equal_bytes += d->moved.equal_bytes;
+	p->copied.passes++;
+}
+
 void pair_finish(struct pair *p)
 {
+	const struct msg_moved *m = &p->copied.moved;
+	char bytes[UNITS_TEXT_MAX], zeroes[UNITS_TEXT_MAX];
+	char compared[UNITS_TEXT_MAX], equal[UNITS_TEXT_MAX];
+
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "caught up: %s and %s of zeroes in %u passes; "
+		 "%s compared, %s of it equal", units_format_bytes(m->sent_bytes, bytes),
+		 units_format_bytes(m->zero_bytes, zeroes), p->copied.passes,
+		 units_format_bytes(m->compared_bytes, compared),
+		 units_format_bytes(m->equal_bytes, equal));
 	abandon(p);
 	pair_look(p, true);
 }
@@ -147,7 +168,7 @@ static void live(struct pair *p)
 	bool news = p->phase != PHASE_LIVE;
 
 	p->phase = PHASE_LIVE;
-	p->timer = 0;
+	p->timer = p->core->now + CORE_WORN_MS;
 	p->failures = 0;
 	p->dial_failures = 0;
 	p->retry_at = 0;
@@ -183,10 +204,18 @@ static void log_verdict(struct pair *p)
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "%s", text);
 }
 
-static void judge(struct pair *p)
+void pair_judge(struct pair *p)
 {
 	verdict(&p->verdict, &p->mine, &p->theirs, p->peer->lower);
+	resolve_judge(p);
+}
+
+static void judge(struct pair *p)
+{
+	pair_judge(p);
 	p->judged = true;
+	if (verdict_newer(&p->theirs, &p->mine))
+		p->outrun = p->mine.generation;
 	log_verdict(p);
 }
 
@@ -194,6 +223,11 @@ bool pair_was_live(const struct pair *p)
 {
 	return (p->mine.flags & REPL_MV_SLOT_LIVE) &&
 	       id_equal(&p->mine.slot_generation, &p->mine.generation);
+}
+
+bool pair_outrun(const struct pair *p)
+{
+	return !id_is_zero(&p->outrun) && id_equal(&p->outrun, &p->mine.generation);
 }
 
 const char *pair_absent(const struct pair *but)
@@ -205,6 +239,27 @@ const char *pair_absent(const struct pair *but)
 
 		if (p != but && pair_was_live(p) &&
 		    (!p->session || !p->have_theirs || (p->theirs.flags & REPL_MV_PRIMARY)))
+			return p->peer->name;
+	}
+	return NULL;
+}
+
+/*
+ * After an unclean stop a peer that was in sync may hold what was lost here.  Whoever has
+ * joined this copy makes it count as whole, so the first to join must be one of whom this
+ * side knows that it leads; and no other may still know more.
+ */
+static const char *unasked(const struct pair *but)
+{
+	const struct volume *v = but->volume;
+
+	if ((but->mine.flags & REPL_MV_CLEAN) && !(but->mine.flags & REPL_MV_UNPROVEN))
+		return NULL;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		if (p != but && pair_was_live(p) && !(p->mine.flags & REPL_MV_LIVE) &&
+		    !(p->session && p->judged && verdict_leads(p->verdict.kind)))
 			return p->peer->name;
 	}
 	return NULL;
@@ -228,6 +283,38 @@ const struct pair *pair_other_leader(const struct pair *p)
 	return NULL;
 }
 
+/*
+ * What two copies that follow one primary have in common, the primary tells each of them;
+ * for this they need slots for one another.
+ */
+static void know_third(struct pair *p)
+{
+	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
+	int slot = pair_slot(p);
+
+	if (!(p->theirs.flags & REPL_MV_CONSISTENT) || !id_equal(&p->theirs.uuid, &p->mine.uuid) ||
+	    (slot >= 0 && id_equal(&p->mine.slot_copy_id, &p->theirs.copy_id)) ||
+	    p->core->now < p->retry_at)
+		return;
+	if (slot < 0)
+		slot = pair_free_slot(p);
+	if (slot < 0)
+		return;
+	op.slot = (uint8_t)slot;
+	memcpy(op.key, p->peer->key, sizeof(op.key));
+	core_op(p->volume, p, &op);
+}
+
+static void third_known(struct pair *p, const struct op_result *r)
+{
+	if (r->error) {
+		core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "no slot for this copy: %s",
+			 r->text && r->text[0] ? r->text : strerror(-r->error));
+		retry_later(p);
+	}
+	pair_look(p, false);
+}
+
 static void decide_verdict(struct pair *p)
 {
 	const struct volume *v = p->volume;
@@ -240,10 +327,18 @@ static void decide_verdict(struct pair *p)
 	}
 	if (v->served && v->served != p) {
 		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);
+		if (!p->pending)
+			know_third(p);
 	} else if (verdict_follows(p->verdict.kind)) {
 		pair_reason(p, "waits for %s to lead: %s", p->peer->name, p->verdict.why);
 	} else if (!verdict_leads(p->verdict.kind)) {
-		pair_reason(p, "%s: %s", verdict_name(p->verdict.kind), p->verdict.why);
+		if (p->resolve.step == RESOLVE_NONE)
+			pair_reason(p, "%s: %s", verdict_name(p->verdict.kind), p->verdict.why);
+		if (p->verdict.kind == VERDICT_SPLIT)
+			p->timer = p->core->now + CORE_SPLIT_MS;
+	} else if (unasked(p)) {
+		pair_reason(p, "waits for %s, which was in sync when this copy stopped uncleanly",
+			    unasked(p));
 	} else if (p->core->now < p->retry_at) {
 		p->timer = p->retry_at;
 	} else {
@@ -275,6 +370,13 @@ static void decide(struct pair *p)
 		decide_verdict(p);
 }
 
+/* In a split both want to know how much each would lose; else some is enough to know. */
+static bool counts_differ(const struct pair *p)
+{
+	return p->judged && p->verdict.kind == VERDICT_SPLIT &&
+	       p->mine.slot_dirty_blocks != p->said.slot_dirty_blocks;
+}
+
 /* The snapshot that pair_look() asked for is here. */
 static void looked(struct pair *p)
 {
@@ -290,15 +392,32 @@ static void looked(struct pair *p)
 	}
 	p->looks = 0;
 	p->phase = PHASE_MEET;
-	if (p->say || !p->have_said || !copy_same(&p->mine, &p->said))
+	if (p->say || !p->have_said || !copy_same(&p->mine, &p->said) || counts_differ(p))
 		say_state(p);
 	decide(p);
+}
+
+/*
+ * The kernel cannot give a link new keys, so it is replaced before they are worn.  Its
+ * bytes are those of the data: a tenth is left for headers, and for what is written until
+ * the next look.
+ */
+static bool worn(const struct pair *p)
+{
+	const struct kernel_slot *s = copy_slot(&p->volume->k, p->peer->key);
+	uint64_t most = p->core->link_bytes / 10 * 9;
+
+	return most && !p->volume->set.plain && s &&
+	       (s->sent_bytes >= most || s->received_bytes >= most);
 }
 
 static void live_snapshot(struct pair *p)
 {
 	const struct volume *v = p->volume;
 	int slot = pair_slot(p);
+
+	if (!p->timer)
+		p->timer = p->core->now + CORE_WORN_MS;
 
 	if (!(p->mine.flags & REPL_MV_LIVE) || p->mine.cookie != p->said.cookie) {
 		const char *why = "unknown";
@@ -310,6 +429,8 @@ static void live_snapshot(struct pair *p)
 		pair_look(p, false);
 	} else if (v->served && v->served != p) {
 		pair_unlink(p, "both sides follow the primary");
+	} else if (v->k.role == REPL_ROLE_PRIMARY && worn(p)) {
+		pair_unlink(p, "it has carried as much as its keys are good for, a new one follows");
 	} else if (!copy_same(&p->mine, &p->said)) {
 		say_state(p);
 	}
@@ -341,6 +462,8 @@ void pair_snapshot(struct pair *p)
 		lead_snapshot(p);
 	else if (pair_following(p))
 		follow_snapshot(p);
+	else if (resolve_saving(p))
+		resolve_changed(p);
 	if (then && p->then == then) {
 		p->then = NULL;
 		then(p);
@@ -354,10 +477,10 @@ void pair_session_open(struct pair *p)
 	p->asked = p->granted = false;
 	p->logged[0] = '\0';
 	p->run.paused = false;
-	if (p->phase == PHASE_HOLD)
+	if (p->phase == PHASE_HOLD && p->volume->task.kind == TASK_DOWN)
 		session_refuse(p->session, "volume %s is being taken down on %s", p->volume->name,
 			       p->core->node);
-	else
+	else if (p->phase != PHASE_HOLD)
 		pair_look(p, true);
 }
 
@@ -365,6 +488,7 @@ void pair_session_lost(struct pair *p, const char *why)
 {
 	bool held = p->phase == PHASE_HOLD;
 
+	resolve_end(p, "%s was disconnected: %s", p->peer->name, why);
 	core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "disconnected: %s", why);
 	p->run.paused = false;
 	if (!held)
@@ -379,6 +503,7 @@ void pair_session_lost(struct pair *p, const char *why)
 
 void pair_hold(struct pair *p)
 {
+	resolve_end(p, "the volume is being taken down");
 	if (p->phase != PHASE_HOLD)
 		abandon(p);
 	p->phase = PHASE_HOLD;
@@ -416,6 +541,8 @@ static void heard_state(struct pair *p, const struct copy *theirs)
 			 p->peer->name);
 		abandon(p);
 		pair_look(p, false);
+	} else if (resolve_saving(p)) {
+		resolve_changed(p);
 	}
 }
 
@@ -449,6 +576,7 @@ static void heard_copy(struct pair *p, uint16_t type, const struct repl_msg_volu
 		pair_protocol(p, "%s", e.text);
 		return;
 	}
+	p->theirs_at = p->core->now;
 	switch (type) {
 	case REPL_MSG_FOLLOW:
 		heard_follow(p, &theirs);
@@ -491,9 +619,56 @@ static void heard_link(struct pair *p, uint16_t type, const struct repl_msg_link
 		lead_ready(p, &l);
 }
 
+static void heard_consent(struct pair *p, const struct msg_header *h, const void *body)
+{
+	const struct repl_msg_consent *m = body;
+	struct msg_consent c;
+	struct err e;
+
+	if (msg_unpack_consent(&c, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else if (h->type == REPL_MSG_CONSENT_ASK)
+		task_consent_asked(p, &c);
+	else
+		task_consent_heard(p, &c, m + 1, h->length - sizeof(*m));
+}
+
+static void heard_resolve(struct pair *p, const struct msg_header *h, const void *body)
+{
+	const struct repl_msg_resolve *m = body;
+	struct msg_resolve r;
+	struct err e;
+
+	if (msg_unpack_resolve(&r, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else
+		resolve_heard(p, &r, m + 1, h->length - sizeof(*m));
+}
+
+static void heard_grow(struct pair *p, const struct msg_header *h, const void *body)
+{
+	const struct repl_msg_grow *m = body;
+	struct msg_grow g;
+	struct err e;
+
+	if (msg_unpack_grow(&g, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else if (h->type == REPL_MSG_GROW)
+		resize_asked(p, &g);
+	else
+		resize_heard(p, &g, m + 1, h->length - sizeof(*m));
+}
+
+/* What changes nothing here but what is known of the peer, or is about growing. */
+static bool heard_in_hold(uint16_t type)
+{
+	return type == REPL_MSG_VOLUME || type == REPL_MSG_STATE || type == REPL_MSG_FOLLOW ||
+	       type == REPL_MSG_GROW || type == REPL_MSG_GROWN;
+}
+
 void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 {
-	if (p->phase == PHASE_HOLD)
+	if (p->phase == PHASE_HOLD && !heard_in_hold(h->type))
 		return;
 	switch (h->type) {
 	case REPL_MSG_VOLUME:
@@ -518,10 +693,15 @@ void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 		lead_link_live(p);
 		break;
 	case REPL_MSG_CONSENT_ASK:
-		task_consent_asked(p, body);
-		break;
 	case REPL_MSG_CONSENT:
-		task_consent_heard(p, body, h->length);
+		heard_consent(p, h, body);
+		break;
+	case REPL_MSG_RESOLVE:
+		heard_resolve(p, h, body);
+		break;
+	case REPL_MSG_GROW:
+	case REPL_MSG_GROWN:
+		heard_grow(p, h, body);
 		break;
 	default:
 		pair_protocol(p, "%s does not belong here", msg_name(h->type));
@@ -536,7 +716,9 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 			core_get(p->volume);
 		return;
 	}
-	if (p->phase == PHASE_UNLINK) {
+	if (p->phase == PHASE_MEET) {
+		third_known(p, r);
+	} else if (p->phase == PHASE_UNLINK) {
 		if (r->error) {
 			core_log(p->core, LOG_LEVEL_WARN, p->volume, p,
 				 "the link could not be dropped: %s", r->text ? r->text : "");
@@ -547,16 +729,21 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 		lead_op_done(p, kind, r);
 	} else if (pair_following(p)) {
 		follow_op_done(p, kind, r);
+	} else if (resolve_saving(p)) {
+		resolve_op_done(p, kind, r);
 	}
 }
 
 void pair_tick(struct pair *p)
 {
+	resolve_tick(p);
 	if (!p->timer || p->core->now < p->timer)
 		return;
 	p->timer = 0;
-	if (p->phase == PHASE_LOOK)
+	if (p->phase == PHASE_LOOK || p->phase == PHASE_LIVE)
 		core_get(p->volume);
+	else if (p->phase == PHASE_MEET && p->verdict.kind == VERDICT_SPLIT)
+		pair_look(p, false);
 	else if (p->phase == PHASE_MEET)
 		decide(p);
 	else if (pair_leading(p))

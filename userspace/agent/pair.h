@@ -5,6 +5,7 @@
  *	pair.c		meeting: look at the kernel, tell the peer, judge, live
  *	lead.c		the leader's side of copying and joining
  *	follow.c	the follower's
+ *	resolve.c	ending a split: the loser saves, then follows
  *
  * A procedure (leading or following) has a turn number.  Leaving it raises the
  * number, so that answers of its ops no longer move anything; the next one begins
@@ -29,6 +30,9 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 /** pair_look - read the kernel and go on from there; @say: tell the peer in any case */
 void pair_look(struct pair *p, bool say);
 
+/** pair_judge - the verdict about ->mine and ->theirs, with what a person has decided */
+void pair_judge(struct pair *p);
+
 /** pair_leave - give the procedure up; waits a while before the next one when it @failed */
 void pair_leave(struct pair *p, bool failed, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -44,6 +48,9 @@ const struct pair *pair_other_leader(const struct pair *p);
 
 /** pair_was_live - equal to this copy in the current generation, when it was last seen */
 bool pair_was_live(const struct pair *p);
+
+/** pair_outrun - the peer's copy was newer than this one when it was last seen */
+bool pair_outrun(const struct pair *p);
 
 /** pair_absent - another peer of which that is so, and who is away or primary: it may have gone on */
 const char *pair_absent(const struct pair *but);
@@ -66,6 +73,9 @@ int pair_slot(const struct pair *p);
 
 /** pair_free_slot - a slot that can be given to this pair's peer; -1: all are in use */
 int pair_free_slot(const struct pair *p);
+
+/** pair_copied - a pass has been confirmed: what it moved counts */
+void pair_copied(struct pair *p, const struct msg_delta *d);
 
 bool pair_leading(const struct pair *p);
 bool pair_following(const struct pair *p);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "promote.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <linux/repl.h>
+
+#include "units.h"
 
 static void refuse(struct promote_plan *plan, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -33,20 +36,42 @@ static const struct promote_peer *find_primary(const struct promote_facts *f)
 }
 
 /*
+ * The record says that it was in sync, but only up to where the two copies parted: it has
+ * been back since and could not be caught up with.
+ */
+static const char *find_outrun(const struct promote_facts *f)
+{
+	for (unsigned int i = 0; i < f->peer_count; i++)
+		if (f->peer[i].outrun && !f->peer[i].connected)
+			return f->peer[i].name;
+	return NULL;
+}
+
+static void refuse_outrun(struct promote_plan *plan, const struct promote_facts *f,
+			  const char *name)
+{
+	refuse(plan, "%s: the copy on %s was newer when it was last seen: connect it and let this "
+	       "one catch up, or accept the loss of what it wrote with --force", f->volume, name);
+}
+
+/*
  * Somebody asserts that a peer is off.  It must have been in sync when it was last
  * seen: then nothing that it acknowledged is missing here.
  */
 static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *dead = NULL, *answers = NULL, *newer = NULL;
+	const char *dead = NULL, *answers = NULL, *newer = NULL, *outrun = find_outrun(f);
+	bool live = false;
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
 		const struct promote_peer *p = &f->peer[i];
 
 		if (p->connected && p->newer)
 			newer = p->name;
-		if (p->connected && p->live)
+		/* One that is not live has survived the dead one, too: it could begin at once. */
+		if (p->connected && (p->live || (p->consistent && p->same_generation)))
 			plan->ask |= 1u << i;
+		live |= p->connected && p->live;
 		if (p->was_live && p->connected)
 			answers = p->name;
 		else if (p->was_live)
@@ -59,10 +84,12 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
 		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
 		       f->volume, newer);
+	} else if (outrun) {
+		refuse_outrun(plan, f, outrun);
 	} else if (dead) {
 		plan->step = plan->ask ? PROMOTE_ASK : PROMOTE_GO;
 		plan->unlink = true;
-		plan->flags = REPL_F_PEER_DEAD | (plan->ask ? 0 : REPL_F_ALONE);
+		plan->flags = REPL_F_PEER_DEAD | (live ? 0 : REPL_F_ALONE);
 	} else if (answers) {
 		refuse(plan, "%s: %s is not dead, its agent answers: promote without --peer-dead",
 		       f->volume, answers);
@@ -71,6 +98,24 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		       "that this copy lacks: promote the other node, or accept the loss with "
 		       "--force", f->volume);
 	}
+}
+
+/* It was catching up: half of it is older than the other half, and no consent mends that. */
+static void refuse_incomplete(struct promote_plan *plan, const struct promote_facts *f)
+{
+	const char *complete = NULL;
+
+	for (unsigned int i = 0; i < f->peer_count; i++)
+		if (f->peer[i].connected && f->peer[i].consistent)
+			complete = f->peer[i].name;
+	if (complete)
+		refuse(plan, "%s: this copy is not consistent, the one on %s is: wait until it is in "
+		       "sync (repl-ctl wait %s --for in-sync), or promote %s", f->volume, complete,
+		       f->volume, complete);
+	else
+		refuse(plan, "%s: this copy was catching up and is not consistent, and no peer is "
+		       "connected whose copy is: connect the one that it followed; only if all such "
+		       "copies are lost for good, take what is here with --force", f->volume);
 }
 
 /*
@@ -94,6 +139,12 @@ static void plan_first(struct promote_plan *plan, const struct promote_facts *f)
 			       p->name, f->volume, p->name);
 			return;
 		}
+		if (p->identity) {
+			refuse(plan, "%s: this copy was never consistent, and the one on %s is a part of "
+			       "a volume that somebody holds: connect who does, or begin anew here with "
+			       "--force", f->volume, p->name);
+			return;
+		}
 		plan->ask |= 1u << i;
 	}
 	if (!f->peer_count && f->slots) {
@@ -114,14 +165,24 @@ static const char *find_absent(const struct promote_facts *f)
 	return NULL;
 }
 
+/*
+ * Its own copy is gone, and what it wrote without one was complete only when every peer
+ * that was live in its generation had it.
+ */
+static bool left_all_here(const struct promote_peer *p)
+{
+	return p->connected && p->diskless && p->was_live && p->same_generation;
+}
+
 static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f)
 {
 	const char *behind = NULL, *newer = NULL, *absent = find_absent(f);
+	const char *outrun = find_outrun(f);
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
 		if (f->peer[i].connected && f->peer[i].newer)
 			newer = f->peer[i].name;
-		if (f->peer[i].live && f->peer[i].connected)
+		if ((f->peer[i].live && f->peer[i].connected) || left_all_here(&f->peer[i]))
 			plan->ask |= 1u << i;
 		else if (f->peer[i].connected)
 			behind = f->peer[i].name;
@@ -130,6 +191,8 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
 		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
 		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
 		       f->volume, newer);
+	} else if (outrun) {
+		refuse_outrun(plan, f, outrun);
 	} else if (absent) {
 		refuse(plan, "%s: %s is not connected and cannot consent, and it was in sync when it "
 		       "was last seen: connect it, or if it is known to be off, say --peer-dead; to "
@@ -146,6 +209,29 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
 		refuse(plan, "%s: no peer is connected that could consent, and none was in sync when "
 		       "it was last seen: connect one, or go on without its last writes with "
 		       "--force", f->volume);
+	}
+}
+
+/*
+ * A copy follows only one that is no larger.  Once this one was primary, a smaller peer
+ * could never follow again, and a write beyond its end would end its link.
+ */
+static void refuse_larger(struct promote_plan *plan, const struct promote_facts *f)
+{
+	char mine[UNITS_TEXT_MAX], theirs[UNITS_TEXT_MAX];
+
+	for (unsigned int i = 0; i < f->peer_count; i++) {
+		const struct promote_peer *p = &f->peer[i];
+
+		if (!p->connected || !p->size || p->size >= f->size)
+			continue;
+		refuse(plan, "%s: this copy has %s (%" PRIu64 " bytes), the one on %s only %s (%" PRIu64
+		       " bytes) and could not follow it: %s%s%smake this copy anew with that size "
+		       "(mkfs.repl --force --name %s --size %" PRIu64 "), or leave %s behind with "
+		       "--force", f->volume, units_format_bytes(f->size, mine), f->size, p->name,
+		       units_format_bytes(p->size, theirs), p->size, p->live ? "promote " : "",
+		       p->live ? p->name : "", p->live ? ", " : "", f->volume, p->size, p->name);
+		return;
 	}
 }
 
@@ -166,9 +252,13 @@ void promote_plan(struct promote_plan *plan, const struct promote_facts *f)
 		plan_peer_dead(plan, f);
 	} else if (f->consistent) {
 		plan_agreed(plan, f);
+	} else if (f->identity) {
+		refuse_incomplete(plan, f);
 	} else {
 		plan_first(plan, f);
 	}
+	if (!f->force && (plan->step == PROMOTE_ASK || plan->step == PROMOTE_GO))
+		refuse_larger(plan, f);
 }
 
 bool promote_consent(const struct promote_consent *c, char text[REPL_TEXT_MAX])
@@ -188,7 +278,13 @@ bool promote_consent(const struct promote_consent *c, char text[REPL_TEXT_MAX])
 	else if (c->absent && !c->peer_dead)
 		snprintf(text, REPL_TEXT_MAX, "%s was in sync with it when it was last seen and may "
 			 "be primary: connect it, or say --peer-dead", c->absent);
-	else if (c->consistent && !c->live)
+	else if (c->identity && !c->consistent)
+		snprintf(text, REPL_TEXT_MAX, "its copy is a part of a volume that somebody holds: "
+			 "connect who does");
+	else if (c->consistent && !c->live && c->peer_dead && c->linked)
+		snprintf(text, REPL_TEXT_MAX, "it is live with %s, which is not dead then", c->linked);
+	else if (c->consistent && !c->live && !c->diskless &&
+		 !(c->peer_dead && c->same_generation))
 		snprintf(text, REPL_TEXT_MAX, "the two copies are not in sync");
 	else if (c->consistent && !c->same_generation)
 		snprintf(text, REPL_TEXT_MAX, "the two copies are not of the same generation");

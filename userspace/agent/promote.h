@@ -15,18 +15,25 @@
 /* A configured peer of the volume, as the asking node sees it. */
 struct promote_peer {
 	const char *name;
+	uint64_t size;		/* bytes; 0: not known */
 	bool connected;		/* a session is up, and its VOLUME has arrived */
 	bool primary;		/* as it said last */
 	bool live;		/* the link stands */
 	bool consistent;	/* its copy */
+	bool identity;		/* its copy holds a volume, or a part of one */
 	bool newer;		/* its copy continues this one: others went on without this node */
+	bool outrun;		/* so it was when it was last seen */
 	bool was_live;		/* its slot is recorded live in the current generation */
+	bool diskless;		/* it is not primary, and its disk has failed */
+	bool same_generation;	/* as this copy's */
 };
 
 struct promote_facts {
 	const char *volume;
+	uint64_t size;		/* bytes */
 	bool primary;
 	bool consistent;
+	bool identity;		/* this copy holds a volume, or a part of one */
 	bool force, peer_dead;	/* what the administrator said */
 	unsigned int slots;	/* peer slots in use, configured or not */
 	unsigned int peer_count;
@@ -57,14 +64,17 @@ struct promote_consent {
 	bool primary;			/* this node is */
 	const char *knows_primary;	/* another peer that is, or NULL */
 	bool live;			/* the link to the asking node stands */
+	bool diskless;			/* this node's disk has failed */
 	bool consistent;		/* this copy */
+	bool identity;			/* it holds a volume, or a part of one */
 	bool same_generation;
 	bool asking;			/* this node asks for itself */
 	bool lower;			/* this node's key is lower than the asking one's */
 	const char *newer;		/* a third peer whose copy continues this one, or NULL */
 	const char *absent;		/* a third peer that was in sync, but is not connected, or NULL */
 	bool peer_dead;			/* the asking node's administrator says that it is off */
-	const char *granted;		/* whom it consented to less than 10 s ago, or NULL */
+	const char *linked;		/* a third peer whose link to this node stands, or NULL */
+	const char *granted;		/* whom it has consented to, who may still begin, or NULL */
 };
 
 /**

@@ -304,10 +304,15 @@ void core_session_down(struct core *c, uint32_t conn, const char *why)
 			pair_session_lost(p, s->why[0] ? s->why : why);
 			dial_later(p);
 		} else if (p && !p->session && !s->server) {
-			core_log(c, LOG_LEVEL_INFO, p->volume, p, "%s", why);
+			/* One that is refused goes on trying: one line for each new reason. */
+			if (strcmp(p->reason, why))
+				core_log(c, LOG_LEVEL_INFO, p->volume, p, "%s", why);
 			if (!s->closing)
 				pair_reason(p, "%s", why);
 			dial_later(p);
+		} else if (!p && !s->closing) {
+			core_log(c, LOG_LEVEL_WARN, NULL, NULL, "%s, before it said what it wants: %s",
+				 s->peer->name, why);
 		}
 		free(s);
 		return;

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "id.h"
 #include "key.h"
 #include "pair.h"
+#include "resolve.h"
 
 static json_t *progress(const struct pair *p)
 {
@@ -15,7 +17,7 @@ static json_t *progress(const struct pair *p)
 	uint64_t left = run->left_bytes - done;
 	uint64_t rate = ms ? run->done_bytes * 1000 / ms : 0;
 
-	if ((!pair_leading(p) && !pair_following(p)) || !run->left_bytes)
+	if ((!pair_leading(p) && !pair_following(p) && !resolve_saving(p)) || !run->left_bytes)
 		return json_null();
 	return json_pack("{s:f, s:I, s:I, s:o}", "percent",
 			 (double)done * 100 / (double)run->left_bytes, "bytes_left", (json_int_t)left,
@@ -23,12 +25,54 @@ static json_t *progress(const struct pair *p)
 			 rate ? json_integer((json_int_t)(left / rate)) : json_null());
 }
 
+static json_t *copied(const struct copied *c)
+{
+	if (!c->passes)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I, s:i}",
+			 "bytes", (json_int_t)c->moved.sent_bytes,
+			 "zero_bytes", (json_int_t)c->moved.zero_bytes,
+			 "compared_bytes", (json_int_t)c->moved.compared_bytes,
+			 "equal_bytes", (json_int_t)c->moved.equal_bytes,
+			 "passes", (int)c->passes);
+}
+
+/* One side of a split: what it has that the other has not, as its map says. */
+static json_t *side(const char *node, const struct copy *c, uint64_t age_ms,
+		    const struct copy *other)
+{
+	uint64_t blocks = verdict_speaks(c, other) ? c->slot_dirty_blocks : copy_blocks(c->size);
+	char generation[ID_TEXT_MAX];
+
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "node", node, "role",
+			 c->flags & REPL_MV_PRIMARY ? "primary" : "secondary", "generation",
+			 id_format(&c->generation, generation), "blocks", (json_int_t)blocks, "bytes",
+			 (json_int_t)(blocks << REPL_BLOCK_SHIFT), "alone_ms",
+			 c->alone_ms ? json_integer((json_int_t)(c->alone_ms + age_ms)) : json_null());
+}
+
+static json_t *split(const struct pair *p)
+{
+	struct repl_id common = verdict_common(&p->mine, &p->theirs);
+	uint64_t now = p->core->now;
+	char text[ID_TEXT_MAX];
+
+	if (!p->have_theirs || !verdict_is_split(&p->mine, &p->theirs))
+		return json_null();
+	return json_pack("{s:o, s:[o, o], s:s}", "common",
+			 id_is_zero(&common) ? json_null() : json_string(id_format(&common, text)),
+			 "sides", side(p->core->node, &p->mine, now - p->volume->known_at, &p->theirs),
+			 side(p->peer->name, &p->theirs, now - p->theirs_at, &p->mine), "save_dir",
+			 agent_volume_io(p->volume)->save_dir);
+}
+
 static json_t *pair_json(const struct pair *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name", p->peer->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "name", p->peer->name,
 			 "session", pair_session_word(p), "state", pair_state_word(p),
 			 "verdict", p->judged ? verdict_name(p->verdict.kind) : "",
-			 "reason", p->reason, "progress", progress(p));
+			 "reason", p->reason, "progress", progress(p), "caught_up",
+			 copied(&p->copied), "split", split(p));
 }
 
 static json_t *volume_json(const struct volume *v)

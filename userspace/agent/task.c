@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "task.h"
 
-#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,9 @@
 #include "id.h"
 #include "pair.h"
 #include "promote.h"
+#include "replace.h"
+#include "resize.h"
+#include "resolve.h"
 #include "session.h"
 
 static const char *words(const struct op_result *r)
@@ -16,7 +18,7 @@ static const char *words(const struct op_result *r)
 	return r->text && r->text[0] ? r->text : strerror(-r->error);
 }
 
-static void task_end(struct volume *v, bool ok, const char *text)
+void task_end(struct volume *v, bool ok, const char *text)
 {
 	core_log(v->core, ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, v, NULL, "%s", text);
 	core_reply(v->core, v->task.request, ok, "%s", text);
@@ -25,8 +27,7 @@ static void task_end(struct volume *v, bool ok, const char *text)
 		v->pair[i]->asked = v->pair[i]->granted = false;
 }
 
-/* Finds the volume of a request; answers the request when it cannot be served now. */
-static struct volume *task_volume(struct core *c, const struct core_request *r)
+struct volume *task_volume(struct core *c, const struct core_request *r)
 {
 	struct volume *v = core_volume(c, r->volume);
 
@@ -62,6 +63,9 @@ static bool is_so(const struct volume *v, enum wait_kind what)
 			return false;
 		live += !strcmp(pair_state_word(p), "live");
 	}
+	/* Nothing is in sync with a copy that is not there. */
+	if (what == WAIT_IN_SYNC && (v->k.flags & REPL_VF_DISKLESS))
+		return false;
 	/* Of more than two copies the secondaries go with one node, not with each other. */
 	return what == WAIT_CONNECTED || live == v->pair_count ||
 	       (live && v->k.role == REPL_ROLE_SECONDARY);
@@ -97,6 +101,9 @@ static void time_out(struct waiter *w)
 	char text[CORE_REASON_MAX * 2] = "";
 	size_t at = 0;
 
+	if (w->what == WAIT_IN_SYNC && (v->k.flags & REPL_VF_DISKLESS))
+		at = (size_t)snprintf(text, sizeof(text), "; the disk here has failed%s",
+				      v->filling ? ", and the new one is not full yet" : "");
 	for (unsigned int i = 0; i < v->pair_count && at < sizeof(text) - 1; i++)
 		if (w->what == WAIT_CONNECTED || w->what == WAIT_IN_SYNC)
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "; %s: %s",
@@ -151,9 +158,13 @@ void core_request_gone(struct core *c, uint32_t id)
 		if (w->request == id)
 			drop_waiter(c, w);
 	}
-	for (struct volume *v = c->volumes; v; v = v->next)
+	for (struct volume *v = c->volumes; v; v = v->next) {
 		if (v->task.request == id)
 			v->task.request = 0;
+		for (unsigned int i = 0; i < v->pair_count; i++)
+			if (v->pair[i]->resolve.request == id)
+				v->pair[i]->resolve.request = 0;
+	}
 }
 
 /* ---------------------------------------------------------- promotion --- */
@@ -161,20 +172,15 @@ void core_request_gone(struct core *c, uint32_t id)
 /* Its copy went on where this one stood still. */
 static bool is_newer(const struct pair *p)
 {
-	struct verdict v;
-
-	if (!p->have_theirs || id_equal(&p->mine.generation, &p->theirs.generation) ||
-	    !(p->mine.flags & REPL_MV_CONSISTENT))
-		return false;
-	verdict(&v, &p->mine, &p->theirs, p->peer->lower);
-	return verdict_follows(v.kind);
+	return p->have_theirs && verdict_newer(&p->theirs, &p->mine);
 }
 
 static void gather(struct promote_facts *f, struct volume *v)
 {
 	*f = (struct promote_facts){
-		.volume = v->name, .primary = v->k.role == REPL_ROLE_PRIMARY,
-		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT, .peer_count = v->pair_count,
+		.volume = v->name, .size = v->k.size, .primary = v->k.role == REPL_ROLE_PRIMARY,
+		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
+		.identity = v->k.sb_flags & REPL_SB_IDENTITY, .peer_count = v->pair_count,
 	};
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
 		f->slots += v->k.slot[i].kind == REPL_SLOT_PEER;
@@ -182,32 +188,49 @@ static void gather(struct promote_facts *f, struct volume *v)
 		const struct pair *p = v->pair[i];
 
 		f->peer[i] = (struct promote_peer){
-			.name = p->peer->name, .connected = p->session && p->have_theirs,
+			.name = p->peer->name, .size = p->theirs.size,
+			.connected = p->session && p->have_theirs,
 			.primary = p->theirs.flags & REPL_MV_PRIMARY,
 			.consistent = p->theirs.flags & REPL_MV_CONSISTENT,
+			.identity = p->theirs.flags & REPL_MV_IDENTITY,
 			.live = p->mine.flags & REPL_MV_LIVE,
 			.was_live = pair_was_live(p), .newer = is_newer(p),
+			.outrun = pair_outrun(p),
+			.diskless = (p->theirs.flags & REPL_MV_FAILING) &&
+				    !(p->theirs.flags & REPL_MV_PRIMARY),
+			.same_generation = id_equal(&p->theirs.generation, &p->mine.generation),
 		};
 	}
 }
 
-static void ask(struct volume *v, uint32_t who)
+static void plan_to_ask(struct volume *v, uint32_t who)
 {
-	/* In a question 'granted' says that peers that do not answer are known to be off. */
-	struct repl_msg_consent m = {
-		.generation = v->k.generation,
-		.granted = htole32(!!(v->task.flags & REPL_F_PEER_DEAD)),
-	};
-
 	v->task.deadline = v->core->now + CORE_CONSENT_MS;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
-		struct pair *p = v->pair[i];
-
-		p->asked = who & 1u << i;
-		p->granted = false;
-		if (p->asked)
-			session_send(p, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+		v->pair[i]->asked = who & 1u << i;
+		v->pair[i]->told = v->pair[i]->granted = false;
 	}
+}
+
+/* Only this side's end of the link is live: the peer must refuse, and cannot adopt a generation. */
+static bool is_joining(const struct pair *p)
+{
+	return p->phase == PHASE_L_ADD || p->phase == PHASE_L_ADOPT;
+}
+
+static void ask(struct pair *p)
+{
+	struct volume *v = p->volume;
+	struct msg_consent question = {
+		.generation = v->k.generation, .granted = v->task.flags & REPL_F_PEER_DEAD,
+	};
+	struct repl_msg_consent m;
+
+	if (p->told)
+		return;
+	p->told = true;
+	msg_pack_consent(&question, &m);
+	session_send(p, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
 }
 
 void core_primary(struct core *c, const struct core_request *r)
@@ -231,17 +254,26 @@ void core_primary(struct core *c, const struct core_request *r)
 		.force = r->force,
 	};
 	if (plan.step == PROMOTE_ASK)
-		ask(v, plan.ask);
+		plan_to_ask(v, plan.ask);
 	task_go(v);
 }
 
 static void primary_go(struct volume *v)
 {
 	struct op op = { .kind = OP_ROLE, .role = REPL_ROLE_PRIMARY, .flags = v->task.flags };
+	bool all = true;
 
-	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i]->asked && !v->pair[i]->granted)
-			return;
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		bool joins = v->task.deadline && is_joining(v->pair[i]);
+
+		if (!joins && (!v->pair[i]->asked || v->pair[i]->granted))
+			continue;
+		if (!joins)
+			ask(v->pair[i]);
+		all = false;
+	}
+	if (!all)
+		return;
 	v->task.deadline = 0;
 	for (unsigned int i = 0; v->task.unlink && i < v->pair_count; i++) {
 		struct op del = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(v->pair[i]) };
@@ -256,9 +288,9 @@ static void primary_go(struct volume *v)
 	core_op(v, NULL, &op);
 }
 
-void task_consent_heard(struct pair *p, const uint8_t *body, uint32_t length)
+void task_consent_heard(struct pair *p, const struct msg_consent *m, const void *why,
+			size_t length)
 {
-	const struct repl_msg_consent *m = (const struct repl_msg_consent *)body;
 	struct volume *v = p->volume;
 	char text[REPL_TEXT_MAX], all[REPL_TEXT_MAX + 256];
 
@@ -270,7 +302,7 @@ void task_consent_heard(struct pair *p, const uint8_t *body, uint32_t length)
 		task_go(v);
 		return;
 	}
-	msg_text(text, body + sizeof(*m), length - sizeof(*m));
+	msg_text(text, why, length);
 	snprintf(all, sizeof(all), "%s: %s does not consent: %s", v->name, p->peer->name, text);
 	task_end(v, false, all);
 }
@@ -286,6 +318,8 @@ void task_peer_changed(struct pair *p)
 			 v->name, p->peer->name);
 		task_end(v, false, text);
 	}
+	if (!p->session)
+		resize_peer_lost(p);
 	check_waiters(v);
 }
 
@@ -296,7 +330,7 @@ static const char *other_primary(const struct pair *but)
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		const struct pair *p = v->pair[i];
 
-		if (p->have_theirs && (p->theirs.flags & REPL_MV_PRIMARY))
+		if (p != but && p->have_theirs && (p->theirs.flags & REPL_MV_PRIMARY))
 			return p->peer->name;
 	}
 	return NULL;
@@ -312,33 +346,65 @@ static const char *newer_peer(const struct pair *but)
 	return NULL;
 }
 
-void task_consent_asked(struct pair *p, const struct repl_msg_consent *m)
+static const char *linked_peer(const struct pair *but)
+{
+	const struct volume *v = but->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i] != but && (v->pair[i]->mine.flags & REPL_MV_LIVE))
+			return v->pair[i]->peer->name;
+	return NULL;
+}
+
+/*
+ * To whom this copy has consented, while that may still come true: whoever has begun its
+ * generation, in which this copy is by now, has had the use of it.  One that is away is
+ * believed to have begun it only if @dead: then it is said to be off.
+ */
+static const char *consented_to(const struct volume *v, bool dead)
+{
+	const struct pair *p = NULL;
+
+	if (!v->consent_to || v->core->now >= v->consent_until)
+		return NULL;
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->peer == v->consent_to)
+			p = v->pair[i];
+	if (p && !id_equal(&v->consent_from, &v->k.generation) &&
+	    (p->have_theirs ? id_equal(&p->theirs.generation, &v->k.generation) : dead))
+		return NULL;
+	return v->consent_to->name;
+}
+
+void task_consent_asked(struct pair *p, const struct msg_consent *m)
 {
 	struct volume *v = p->volume;
 	struct promote_consent c = {
 		.node = p->peer->name, .primary = v->k.role == REPL_ROLE_PRIMARY,
 		.knows_primary = other_primary(p), .live = p->mine.flags & REPL_MV_LIVE,
+		.diskless = v->k.flags & REPL_VF_DISKLESS,
 		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
+		.identity = v->k.sb_flags & REPL_SB_IDENTITY,
 		.same_generation = id_equal(&m->generation, &v->k.generation),
 		.asking = v->task.kind == TASK_PRIMARY, .lower = p->peer->lower,
-		.newer = newer_peer(p), .absent = pair_absent(p), .peer_dead = le32toh(m->granted),
+		.newer = newer_peer(p), .absent = pair_absent(p), .peer_dead = m->granted,
+		.linked = linked_peer(p), .granted = consented_to(v, m->granted),
 	};
 	struct {
 		struct repl_msg_consent m;
 		char text[REPL_TEXT_MAX];
-	} answer = { .m = { .generation = m->generation } };
-	bool granted;
+	} answer;
+	struct msg_consent says = { .generation = m->generation };
 
-	if (v->consent_to && v->core->now < v->consent_until)
-		c.granted = v->consent_to->name;
-	granted = promote_consent(&c, answer.text);
-	answer.m.granted = htole32(granted);
-	if (granted) {
+	says.granted = promote_consent(&c, answer.text);
+	msg_pack_consent(&says, &answer.m);
+	if (says.granted) {
 		v->consent_to = p->peer;
 		v->consent_until = v->core->now + CORE_CONSENT_MS;
+		v->consent_from = v->k.generation;
 	}
 	core_log(v->core, LOG_LEVEL_INFO, v, p, "%s to its becoming primary%s%s",
-		 granted ? "consented" : "did not consent", granted ? "" : ": ", answer.text);
+		 says.granted ? "consented" : "did not consent", says.granted ? "" : ": ", answer.text);
 	session_send(p, REPL_MSG_CONSENT, &answer, sizeof(answer.m) + strlen(answer.text));
 }
 
@@ -391,8 +457,12 @@ void task_go(struct volume *v)
 	check_waiters(v);
 	if (v->task.begun)
 		return;
-	if (v->task.kind == TASK_PRIMARY)
+	if (v->task.kind == TASK_RESIZE || v->task.kind == TASK_GROW)
+		resize_go(v);
+	else if (v->task.kind == TASK_PRIMARY)
 		primary_go(v);
+	else if (v->task.kind == TASK_REPLACE)
+		replace_go(v);
 	else if (v->task.kind == TASK_DOWN)
 		down_go(v);
 }
@@ -402,6 +472,14 @@ void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 	enum task_kind task = v->task.kind;
 	char text[CORE_REASON_MAX];
 
+	if (kind == OP_RESIZE) {
+		resize_op_done(v, r);
+		return;
+	}
+	if (kind == OP_REPLACE) {
+		replace_op_done(v, r);
+		return;
+	}
 	if (!v->task.begun) {
 		if (r->error)
 			core_log(v->core, LOG_LEVEL_WARN, v, NULL, "could not %s: %s", op_name(kind),
@@ -426,18 +504,46 @@ void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 
 void task_tick(struct volume *v)
 {
-	char text[256] = "";
+	char text[256];
 
 	if (!v->task.deadline || v->core->now < v->task.deadline)
 		return;
+	if (v->task.kind == TASK_RESIZE) {
+		resize_tick(v);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: a peer was joining all the time: try again", v->name);
 	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i]->asked && !v->pair[i]->granted)
+		if (v->pair[i]->asked && v->pair[i]->told && !v->pair[i]->granted)
 			snprintf(text, sizeof(text), "%s: %s did not answer whether it consents: try "
 				 "again", v->name, v->pair[i]->peer->name);
 	task_end(v, false, text);
 }
 
 /* ----------------------------------------------------------- removal ---- */
+
+/*
+ * What was asked for and not begun yet: the answer would find the volume gone a second
+ * time, or somebody else's with its minor.
+ */
+static void drop_requests(struct volume *v)
+{
+	struct action_queue *q = &v->core->actions;
+	struct action **at = &q->first, *a;
+
+	while ((a = *at)) {
+		bool asks = a->kind == ACTION_GET || a->kind == ACTION_OP ||
+			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW;
+
+		if (asks && (a->volume == v || (a->pair && a->pair->volume == v))) {
+			*at = a->next;
+			action_free(a);
+		} else {
+			at = &a->next;
+		}
+	}
+	q->last = at;
+}
 
 void task_removed(struct volume *v, const char *why)
 {
@@ -453,6 +559,8 @@ void task_removed(struct volume *v, const char *why)
 		drop_waiter(c, w);
 	}
 	task_end(v, true, why);
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		resolve_end(v->pair[i], "%s", why);
 	for (struct session *s = c->sessions; s; s = s->next) {
 		if (!s->pair || s->pair->volume != v)
 			continue;
@@ -468,6 +576,7 @@ void task_removed(struct volume *v, const char *why)
 	while (*at != v)
 		at = &(*at)->next;
 	*at = v->next;
+	drop_requests(v);
 	action_add(&c->actions, ACTION_REMOVED, 0)->volume = v;
 }
 

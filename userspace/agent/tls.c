@@ -18,10 +18,11 @@
 #include "key.h"
 
 /* Every choice is pinned: an agent talks to agents only, so nothing is left to agree. */
+#define TLS_SUITE_LASTING	"TLS_CHACHA20_POLY1305_SHA256"
 #define TLS_SUITES						\
 	"TLS_AES_128_GCM_SHA256:"				\
 	"TLS_AES_256_GCM_SHA384:"				\
-	"TLS_CHACHA20_POLY1305_SHA256"
+	TLS_SUITE_LASTING
 #define TLS_GROUPS	"X25519"
 #define TLS_SIGNATURES	"ed25519"
 
@@ -325,9 +326,9 @@ static bool attach_buffers(struct tls *tls)
 	return true;
 }
 
-struct tls *tls_new(struct tls_ctx *ctx, bool server,
-		    bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
-		    struct err *err)
+static struct tls *new_end(struct tls_ctx *ctx, bool server, const char *suites,
+			   bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
+			   struct err *err)
 {
 	struct tls *tls = calloc(1, sizeof(*tls));
 
@@ -336,7 +337,8 @@ struct tls *tls_new(struct tls_ctx *ctx, bool server,
 	tls->known = known;
 	tls->arg = arg;
 	tls->ssl = SSL_new(ctx->ssl_ctx);
-	if (!tls->ssl || !attach_buffers(tls) || SSL_set_app_data(tls->ssl, tls) != 1)
+	if (!tls->ssl || !attach_buffers(tls) || SSL_set_app_data(tls->ssl, tls) != 1 ||
+	    SSL_set_ciphersuites(tls->ssl, suites) != 1)
 		goto no_memory;
 	if (server) {
 		SSL_set_accept_state(tls->ssl);
@@ -351,6 +353,20 @@ no_memory:
 free_tls:
 	tls_free(tls);
 	return NULL;
+}
+
+struct tls *tls_new(struct tls_ctx *ctx, bool server,
+		    bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
+		    struct err *err)
+{
+	return new_end(ctx, server, TLS_SUITES, known, arg, err);
+}
+
+struct tls *tls_new_lasting(struct tls_ctx *ctx,
+			    bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
+			    struct err *err)
+{
+	return new_end(ctx, false, TLS_SUITE_LASTING, known, arg, err);
 }
 
 void tls_free(struct tls *tls)

@@ -104,6 +104,17 @@ struct tls *tls_new(struct tls_ctx *ctx, bool server,
 		    struct err *err);
 
 /**
+ * tls_new_lasting() - a client's end whose keys do not wear out
+ *
+ * As tls_new(), but ChaCha20-Poly1305 alone is offered: the kernel cannot replace keys,
+ * and those of AES-GCM are good for KTLS_AES_GCM_BYTES (ktls.h).  A connection that
+ * cannot end when it likes needs these; AES-GCM is faster where the CPU has it.
+ */
+struct tls *tls_new_lasting(struct tls_ctx *ctx,
+			    bool (*known)(const uint8_t key[REPL_KEY_BYTES], void *arg), void *arg,
+			    struct err *err);
+
+/**
  * tls_free() - forget a handshake and wipe its secrets
  * @tls:	may be NULL
  *

@@ -40,6 +40,15 @@ static bool descends(const struct copy *of, const struct copy *about, bool *by_b
 	return false;
 }
 
+bool verdict_newer(const struct copy *c, const struct copy *than)
+{
+	bool by_bitmap;
+
+	return has(c, REPL_MV_CONSISTENT) && has(than, REPL_MV_CONSISTENT) &&
+	       id_equal(&c->uuid, &than->uuid) && !id_equal(&c->generation, &than->generation) &&
+	       descends(c, than, &by_bitmap) && !descends(than, c, &by_bitmap);
+}
+
 static bool clean(const struct copy *c)
 {
 	return has(c, REPL_MV_CLEAN) && !has(c, REPL_MV_UNPROVEN);
@@ -81,7 +90,7 @@ static void lead(struct verdict *out, enum side leader, bool full, const struct 
 		out->kind = VERDICT_REFUSE;
 		snprintf(out->why, sizeof(out->why),
 			 "the copy that must follow is too small: it has %s (%" PRIu64
-			 " bytes), the leader %s (%" PRIu64 " bytes)",
+			 " bytes), the leader %s (%" PRIu64 " bytes): give it a larger device",
 			 units_format_bytes(second->size, a), second->size,
 			 units_format_bytes(first->size, b), first->size);
 		return;
@@ -120,6 +129,54 @@ static enum side same_generation(const struct copy *mine, const struct copy *the
 	return lower ? SIDE_MINE : SIDE_THEIRS;
 }
 
+bool verdict_speaks(const struct copy *of, const struct copy *about)
+{
+	return speaks(of, about);
+}
+
+bool verdict_is_split(const struct copy *mine, const struct copy *theirs)
+{
+	bool by_bitmap;
+
+	return has(mine, REPL_MV_CONSISTENT) && has(theirs, REPL_MV_CONSISTENT) &&
+	       id_equal(&mine->uuid, &theirs->uuid) &&
+	       !id_equal(&mine->generation, &theirs->generation) &&
+	       descends(mine, theirs, &by_bitmap) == descends(theirs, mine, &by_bitmap);
+}
+
+void verdict_resolve(struct verdict *out, const struct resolution *r, const struct copy *mine,
+		     const struct copy *theirs)
+{
+	enum side leader;
+
+	if (out->kind != VERDICT_SPLIT)
+		return;
+	if (id_equal(&mine->generation, &r->keep) && id_equal(&theirs->generation, &r->discard))
+		leader = SIDE_MINE;
+	else if (id_equal(&mine->generation, &r->discard) && id_equal(&theirs->generation, &r->keep))
+		leader = SIDE_THEIRS;
+	else
+		return;
+	lead(out, leader, !speaks(mine, theirs) || !speaks(theirs, mine), mine, theirs,
+	     "a person has decided which copy is kept");
+}
+
+/* The n-th generation back that a copy went through: 0 is the current one. */
+static const struct repl_id *went_through(const struct copy *c, unsigned int n)
+{
+	return n ? &c->history[n - 1] : &c->generation;
+}
+
+struct repl_id verdict_common(const struct copy *mine, const struct copy *theirs)
+{
+	for (unsigned int i = 0; i <= REPL_HISTORY; i++)
+		for (unsigned int j = 0; j <= REPL_HISTORY; j++)
+			if (id_equal(went_through(mine, i), went_through(theirs, j)) &&
+			    !id_is_zero(went_through(mine, i)))
+				return *went_through(mine, i);
+	return (struct repl_id){ { 0 } };
+}
+
 static void equal(struct verdict *out, const struct copy *mine, const struct copy *theirs,
 		  bool lower)
 {
@@ -155,7 +212,8 @@ static void both_consistent(struct verdict *out, const struct copy *mine,
 	they_descend = descends(theirs, mine, &their_bitmap);
 	leader = only(i_descend, they_descend);
 	if (leader == SIDE_NEITHER) {
-		set(out, VERDICT_SPLIT, "both copies were written alone since they last were equal");
+		set(out, VERDICT_SPLIT, "both copies were written alone since they last were equal: "
+		    "repl-ctl resolve says what each would lose, and ends it");
 		return;
 	}
 	lead(out, leader, leader == SIDE_MINE ? !my_bitmap : !their_bitmap, mine, theirs,
@@ -178,7 +236,14 @@ void verdict(struct verdict *out, const struct copy *mine, const struct copy *th
 				    has(theirs, REPL_MV_CONSISTENT));
 
 	if (has(mine, REPL_MV_PRIMARY) && has(theirs, REPL_MV_PRIMARY)) {
-		set(out, VERDICT_REFUSE, "both are primary: make one of them secondary");
+		set(out, VERDICT_REFUSE, verdict_is_split(mine, theirs) ?
+		    "both are primary: make one of them secondary; it is a split, and repl-ctl resolve "
+		    "then says what each would lose" : "both are primary: make one of them secondary");
+	} else if (has(mine, REPL_MV_FAILING) || has(theirs, REPL_MV_FAILING)) {
+		out->kind = VERDICT_REFUSE;
+		snprintf(out->why, sizeof(out->why), "the disk of %s copy has failed: repl-ctl "
+			 "replace puts another one in its place, there",
+			 has(mine, REPL_MV_FAILING) ? "this" : "the other");
 	} else if (has(mine, REPL_MV_LINK_PLAIN) != has(theirs, REPL_MV_LINK_PLAIN)) {
 		set(out, VERDICT_REFUSE, "one side says encryption = none, the other does not: "
 		    "make the volume's files agree");

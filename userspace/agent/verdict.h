@@ -36,6 +36,38 @@ struct verdict {
  */
 void verdict(struct verdict *out, const struct copy *mine, const struct copy *theirs, bool lower);
 
+/* What a person has decided about a split: between these two generations, and no others. */
+struct resolution {
+	struct repl_id keep;
+	struct repl_id discard;
+};
+
+/**
+ * verdict_resolve - a split becomes what a person has decided
+ *
+ * @out says VERDICT_SPLIT, of the same two copies; it stays so when the decision is
+ * not about them.  By map when both maps speak about the other copy: what differs is then
+ * in one of them.
+ */
+void verdict_resolve(struct verdict *out, const struct resolution *r, const struct copy *mine,
+		     const struct copy *theirs);
+
+/** verdict_is_split - both were written alone, whatever else may be in the way */
+bool verdict_is_split(const struct copy *mine, const struct copy *theirs);
+
+/** verdict_speaks - whether the map that @of keeps is about the copy @about */
+bool verdict_speaks(const struct copy *of, const struct copy *about);
+
+/** verdict_common - the newest generation that both went through; zero: none is known */
+struct repl_id verdict_common(const struct copy *mine, const struct copy *theirs);
+
+/**
+ * verdict_newer - whether a copy went on where another stands still
+ *
+ * Also when something else keeps them from catching up, such as a mistake in a file.
+ */
+bool verdict_newer(const struct copy *c, const struct copy *than);
+
 /** verdict_mirror - what the other side gets */
 enum verdict_kind verdict_mirror(enum verdict_kind kind);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* repl-ctl up, down, primary, secondary, wait, reload: what the agent does for us. */
+/* repl-ctl up, down, primary, secondary, wait, resize, reload: what the agent does for us. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@ struct change {
 	const char *wait_for;
 	bool has_timeout;
 	uint64_t timeout_ms;
+	uint64_t size;		/* 0: not given */
 };
 
 /* What a sentence is about. */
@@ -123,6 +124,8 @@ static json_t *build_request(const struct change *c)
 
 	if (c->wait_for)
 		json_object_set_new(request, "for", json_string(c->wait_for));
+	if (c->size)
+		json_object_set_new(request, "size", json_integer((json_int_t)c->size));
 	if (c->has_timeout)
 		json_object_set_new(request, "timeout",
 				    json_integer((c->timeout_ms + 999) / 1000));
@@ -183,6 +186,7 @@ enum allowed {
 	ALLOW_PEER_DEAD	= 1 << 1,
 	ALLOW_WAIT	= 1 << 2,
 	ALLOW_SEVERAL	= 1 << 3,
+	ALLOW_SIZE	= 1 << 4,
 };
 
 /* "30" are seconds. */
@@ -214,6 +218,10 @@ static int parse_option(struct change *c, int id, unsigned int allowed, char **a
 		if (!is_condition(optarg))
 			return ctl_misuse(c->ctl, "--for %s: connected, in-sync, primary or secondary is expected",
 					  optarg);
+	} else if (id == 's' && (allowed & ALLOW_SIZE)) {
+		if (units_parse_size(optarg, &c->size) || !c->size)
+			return ctl_misuse(c->ctl, "--size %s: bytes, or a number with K, M, G or T is expected",
+					  optarg);
 	} else if (id == 't' && (allowed & ALLOW_WAIT)) {
 		c->has_timeout = true;
 		if (parse_timeout(optarg, &c->timeout_ms))
@@ -232,6 +240,7 @@ static int run_change(const struct ctl *ctl, int argc, char **argv, unsigned int
 		{ "peer-dead", no_argument, NULL, 'd' },
 		{ "for", required_argument, NULL, 'w' },
 		{ "timeout", required_argument, NULL, 't' },
+		{ "size", required_argument, NULL, 's' },
 		{}
 	};
 	struct change c = { .ctl = ctl };
@@ -283,6 +292,11 @@ int ctl_secondary(const struct ctl *ctl, int argc, char **argv)
 int ctl_wait(const struct ctl *ctl, int argc, char **argv)
 {
 	return run_change(ctl, argc, argv, ALLOW_WAIT);
+}
+
+int ctl_resize(const struct ctl *ctl, int argc, char **argv)
+{
+	return run_change(ctl, argc, argv, ALLOW_SIZE);
 }
 
 int ctl_reload(const struct ctl *ctl, int argc, char **argv)

@@ -55,7 +55,9 @@ char *explain_gate(uint32_t gate, char *text, size_t size)
 		{ REPL_GATE_PEER_LOST, "peer-lost" },
 		{ REPL_GATE_ADMIN, "administrator" },
 		{ REPL_GATE_SNAPSHOT, "snapshot" },
-		{ REPL_GATE_ROLE, "role" },
+		{ REPL_GATE_RESIZE, "resize" },
+		{ REPL_GATE_DISK, "disk" },
+		{ REPL_GATE_REPLACE, "replace" },
 	};
 	size_t used = 0;
 
@@ -122,12 +124,71 @@ static void explain_gates(struct view_volume *vol)
 		     explain_gate(k->gate, gate, sizeof(gate)));
 }
 
+void explain_filling(const struct kernel_volume *k, struct view_progress *p)
+{
+	uint64_t left = k->size - k->replaced;
+
+	memset(p, 0, sizeof(*p));
+	if (!(k->flags & REPL_VF_REPLACING) || !k->size)
+		return;
+	p->known = true;
+	p->percent = (double)k->replaced * 100 / (double)k->size;
+	p->bytes_left = left;
+	p->rate = k->replace_ms ? k->replaced * 1000 / k->replace_ms : 0;
+	p->eta_s = p->rate ? (int64_t)(left / p->rate) : -1;
+}
+
+static void find_filling(struct view_volume *vol, const struct view_progress *p)
+{
+	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
+
+	find(vol, VIEW_DEGRADED,
+	     words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name),
+	     "the new disk %s is being filled from a live peer: %.0f %%, %s left, %s/s%s%s; until then there is no copy here",
+	     vol->kernel->backing, p->percent, units_format_bytes(p->bytes_left, left),
+	     units_format_bytes(p->rate, rate), p->eta_s >= 0 ? ", about " : "",
+	     p->eta_s >= 0 ? units_format_duration(p->eta_s * 1000, eta) : "");
+}
+
+/* The volume goes on, or has gone elsewhere: nothing is lost yet, and no copy is here. */
+static void explain_diskless(struct view_volume *vol)
+{
+	const struct kernel_volume *k = vol->kernel;
+	struct view_progress filling;
+	char next[VIEW_WORDS_MAX];
+
+	explain_filling(k, &filling);
+	if (filling.known) {
+		find_filling(vol, &filling);
+		return;
+	}
+	words(next, "put another disk in, then: repl-ctl replace %s --device DEVICE%s", vol->name,
+	      k->role == REPL_ROLE_PRIMARY ? "; the volume stays in use meanwhile" :
+					     ": it gets a full copy");
+	find(vol, VIEW_DEGRADED, next, "the backing device %s has failed: %s", k->backing,
+	     k->role == REPL_ROLE_PRIMARY ? "the volume goes on from its live peers, there is no copy here"
+					  : "there is no copy here");
+}
+
 static void explain_flags(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
 	char next[VIEW_WORDS_MAX];
 
-	if (k->flags & REPL_VF_FAILED)
+	if (k->flags & REPL_VF_FAILING)
+		find(vol, VIEW_DOWN,
+		     words(next, "here: repl-ctl secondary %s --force; then, on a peer that was in sync: "
+			   "repl-ctl primary %s", vol->name, vol->name),
+		     "all I/O fails: the disk here has failed, and no peer is within reach that has everything");
+	else if (k->flags & REPL_VF_DISKLESS)
+		explain_diskless(vol);
+	else if ((k->flags & REPL_VF_FAILED) && k->role != REPL_ROLE_PRIMARY)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "look at the disk (dmesg, smartctl); to put another one in its place: repl-ctl replace %s --device DEVICE",
+			   vol->name),
+		     "the backing device %s has failed a write of the peer; the disk has failed %llu times",
+		     k->backing, (unsigned long long)k->counter[REPL_C_ERRORS]);
+	else if (k->flags & REPL_VF_FAILED)
 		find(vol, VIEW_DEGRADED,
 		     any_live(vol) ?
 		     "look at the disk (dmesg, smartctl); a live peer has everything: move the work there" :
@@ -159,7 +220,7 @@ static void explain_copy(struct view_volume *vol)
 		     words(next, "start the node that has the data; or, if this is a new volume's first node: repl-ctl primary %s --force",
 			   vol->name),
 		     "this copy has never held any data");
-	else if (!(k->sb_flags & REPL_SB_CONSISTENT))
+	else if (!(k->sb_flags & REPL_SB_CONSISTENT) && !(k->flags & REPL_VF_DISKLESS))
 		find(vol, VIEW_DEGRADED,
 		     words(next, "let it finish: repl-ctl wait %s --for in-sync", vol->name),
 		     "this copy is not complete yet and cannot take over");
@@ -170,6 +231,17 @@ static void explain_copy(struct view_volume *vol)
 		     "this node stopped uncleanly as primary, and no peer has confirmed its data since");
 }
 
+/* A link outlives its agents: what they cannot agree on shows only once it breaks. */
+static void explain_session(const struct view *v, struct view_volume *vol,
+			    const struct view_peer *p)
+{
+	if (v->agent == VIEW_AGENT_ANSWERS && p->reason[0] && p->session[0] &&
+	    strcmp(p->session, "connected") != 0)
+		find(vol, VIEW_HEALTHY,
+		     "see what the reason says, and the agent there: until they meet, nothing that is lost comes back",
+		     "%s is live, but the agents are not connected: %s", p->name, p->reason);
+}
+
 static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
 {
 	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
@@ -177,6 +249,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 
 	switch (p->state) {
 	case VIEW_LIVE:
+		explain_session(v, vol, p);
 		break;
 	case VIEW_SYNCING:
 		words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name);
@@ -191,10 +264,15 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			     units_format_duration(p->progress.eta_s * 1000, eta) : "");
 		break;
 	case VIEW_BEHIND:
-		find(vol, VIEW_DEGRADED,
-		     p->reason[0] ? "do what the reason asks for; it goes on by itself" :
-				    "nothing: it starts to catch up by itself",
-		     "%s is connected but behind%s%s", p->name, colon, p->reason);
+		/* The one reason that asks for nothing, since only a person can know what. */
+		if (strcmp(p->verdict, "split") == 0)
+			words(next, "nothing is thrown away by itself; what each side would lose: repl-ctl resolve %s",
+			      vol->name);
+		else
+			words(next, p->reason[0] ? "do what the reason asks for; it goes on by itself" :
+						   "nothing: it starts to catch up by itself");
+		find(vol, VIEW_DEGRADED, next, "%s is connected but behind%s%s", p->name, colon,
+		     p->reason);
 		break;
 	case VIEW_CONNECTING:
 	case VIEW_DISCONNECTED:

@@ -21,6 +21,9 @@ char *explain_gate(uint32_t gate, char *text, size_t size);
  */
 const char *explain_begun(uint32_t sb_flags);
 
+/** explain_filling - how far a new disk is filled; not known when there is none */
+void explain_filling(const struct kernel_volume *k, struct view_progress *p);
+
 /** explain_behind - how many bytes a peer lacks */
 uint64_t explain_behind(const struct view_peer *p);
 

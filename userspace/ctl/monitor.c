@@ -51,6 +51,10 @@ static const char *event_word(uint32_t event)
 		return "generation";
 	case REPL_EVENT_ERROR:
 		return "error";
+	case REPL_EVENT_RESIZE:
+		return "resize";
+	case REPL_EVENT_REPLACE:
+		return "replace";
 	default:
 		return "unknown";
 	}

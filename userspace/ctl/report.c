@@ -35,6 +35,18 @@ static json_t *report_progress(const struct view_progress *p)
 			 "eta_s", p->eta_s < 0 ? json_null() : json_integer(p->eta_s));
 }
 
+static json_t *report_caught_up(const struct view_caught_up *c)
+{
+	if (!c->known)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}",
+			 "bytes", (json_int_t)c->bytes,
+			 "zero_bytes", (json_int_t)c->zero_bytes,
+			 "compared_bytes", (json_int_t)c->compared_bytes,
+			 "equal_bytes", (json_int_t)c->equal_bytes,
+			 "passes", (json_int_t)c->passes);
+}
+
 /* How old the peer's state is: nothing while it is live, else how long it has not been. */
 static json_int_t epoch_age(const struct view_peer *p)
 {
@@ -62,7 +74,7 @@ static json_t *report_slot(const struct kernel_slot *s)
 
 static json_t *report_peer(const struct view_peer *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "name", p->name,
 			 "state", view_state_word(p->state),
 			 "mode", "sync",
@@ -74,6 +86,7 @@ static json_t *report_peer(const struct view_peer *p)
 			 "verdict", report_text(p->verdict),
 			 "reason", report_text(p->reason),
 			 "progress", report_progress(&p->progress),
+			 "caught_up", report_caught_up(&p->caught_up),
 			 "slot", report_slot(p->slot));
 }
 
@@ -94,6 +107,10 @@ static json_t *report_counters(const struct kernel_volume *k)
 		[REPL_C_META_WRITES] = "metadata_writes",
 		[REPL_C_GENERATIONS] = "generations",
 		[REPL_C_RESENDS] = "resends",
+		[REPL_C_LOG_WAITS] = "log_waits",
+		[REPL_C_LOG_WRITES] = "log_writes",
+		[REPL_C_REMOTE_READS] = "remote_reads",
+		[REPL_C_READ_REPAIRS] = "read_repairs",
 	};
 	json_t *object = json_object();
 
@@ -120,9 +137,17 @@ static json_t *report_findings(const struct view_volume *vol)
 
 static json_t *report_backing(const struct kernel_volume *k)
 {
-	return json_pack("{s:s, s:b, s:I, s:I}",
+	bool gone = k->flags & (REPL_VF_DISKLESS | REPL_VF_FAILING | REPL_VF_FAILED);
+	struct view_progress filling;
+
+	explain_filling(k, &filling);
+	return json_pack("{s:s, s:s, s:o, s:b, s:b, s:b, s:I, s:I}",
 			 "device", k->backing,
+			 "state", filling.known ? "replacing" : gone ? "failed" : "ok",
+			 "progress", report_progress(&filling),
+			 "diskless", !!(k->flags & REPL_VF_DISKLESS),
 			 "failed", !!(k->flags & REPL_VF_FAILED),
+			 "failing", !!(k->flags & REPL_VF_FAILING),
 			 "errors", (json_int_t)k->counter[REPL_C_ERRORS],
 			 "metadata_end", (json_int_t)k->meta_end);
 }
@@ -134,7 +159,7 @@ static void add_kernel(json_t *object, const struct kernel_volume *k)
 
 	if (!k) {
 		static const char *const names[] = {
-			"uuid", "device", "size", "generation", "epoch", "consistent", "frozen",
+			"uuid", "device", "size", "room", "generation", "epoch", "consistent", "frozen",
 			"frozen_by", "frozen_ms", "backing", "openers", "clean", "begun_by", "unproven", "counters",
 		};
 
@@ -146,9 +171,11 @@ static void add_kernel(json_t *object, const struct kernel_volume *k)
 	json_object_set_new(object, "uuid", report_id(&k->uuid));
 	json_object_set_new(object, "device", json_string(device));
 	json_object_set_new(object, "size", json_integer(k->size));
+	json_object_set_new(object, "room", json_integer(k->room));
 	json_object_set_new(object, "generation", report_id(&k->generation));
 	json_object_set_new(object, "epoch", json_integer(k->epoch));
-	json_object_set_new(object, "consistent", json_boolean(k->sb_flags & REPL_SB_CONSISTENT));
+	json_object_set_new(object, "consistent", json_boolean((k->sb_flags & REPL_SB_CONSISTENT) &&
+					 !(k->flags & REPL_VF_DISKLESS)));
 	json_object_set_new(object, "frozen", json_boolean(k->gate));
 	json_object_set_new(object, "frozen_by",
 			    report_text(explain_gate(k->gate, gate, sizeof(gate))));

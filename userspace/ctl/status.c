@@ -121,7 +121,23 @@ static void print_details(const struct kernel_volume *k)
 	printf("\n");
 }
 
-static int print_volume(const struct ctl *ctl, const struct view_volume *vol)
+static void print_caught_up(const struct view_peer *p)
+{
+	const struct view_caught_up *c = &p->caught_up;
+	char sent[UNITS_TEXT_MAX], zeroes[UNITS_TEXT_MAX];
+	char compared[UNITS_TEXT_MAX], equal[UNITS_TEXT_MAX];
+
+	if (!c->known)
+		return;
+	printf("  %s, last catching up: %s and %s of zeroes moved", p->name,
+	       units_format_bytes(c->bytes, sent), units_format_bytes(c->zero_bytes, zeroes));
+	if (c->compared_bytes)
+		printf("; %s compared, %s of it equal", units_format_bytes(c->compared_bytes, compared),
+		       units_format_bytes(c->equal_bytes, equal));
+	printf("\n");
+}
+
+static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bool only)
 {
 	const struct kernel_volume *k = vol->kernel;
 	int ret = 0;
@@ -135,6 +151,8 @@ static int print_volume(const struct ctl *ctl, const struct view_volume *vol)
 		print_details(k);
 		ret = print_peers(ctl, vol);
 	}
+	for (size_t i = 0; only && i < vol->peer_count; i++)
+		print_caught_up(&vol->peer[i]);
 	for (size_t i = 0; i < vol->finding_count; i++)
 		printf("  why:  %s\n  next: %s\n", vol->finding[i].reason, vol->finding[i].next);
 	return ret;
@@ -151,12 +169,12 @@ static void print_notes(const struct view *v)
 		fprintf(stderr, "repl-ctl: without what the agent knows: %s\n", v->agent_problem);
 }
 
-static int print_text(const struct ctl *ctl, const struct view *v)
+static int print_text(const struct ctl *ctl, const struct view *v, bool only)
 {
 	for (size_t i = 0; i < v->count; i++) {
 		if (i)
 			putchar('\n');
-		if (print_volume(ctl, &v->volume[i]))
+		if (print_volume(ctl, &v->volume[i], only))
 			return ctl_complain("out of memory");
 	}
 	print_notes(v);
@@ -210,7 +228,7 @@ static int show(const struct ctl *ctl, const struct options *o, const struct vie
 	}
 	if (!v->count && !o->json)
 		printf("no volumes\n");
-	ret = o->json ? print_json(v) : print_text(ctl, v);
+	ret = o->json ? print_json(v) : print_text(ctl, v, o->only);
 	return !ret && o->check ? check_code(v) : ret;
 }
 

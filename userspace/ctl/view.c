@@ -101,6 +101,18 @@ static void read_progress(const json_t *object, struct view_progress *p)
 	p->eta_s = json_is_number(eta) ? (int64_t)json_number_value(eta) : -1;
 }
 
+static void read_caught_up(const json_t *object, struct view_caught_up *c)
+{
+	if (!json_is_object(object))
+		return;
+	c->known = true;
+	c->bytes = json_number_value(json_object_get(object, "bytes"));
+	c->zero_bytes = json_number_value(json_object_get(object, "zero_bytes"));
+	c->compared_bytes = json_number_value(json_object_get(object, "compared_bytes"));
+	c->equal_bytes = json_number_value(json_object_get(object, "equal_bytes"));
+	c->passes = json_number_value(json_object_get(object, "passes"));
+}
+
 static void add_answer(struct view_volume *vol, const json_t *object)
 {
 	char name[REPL_NODE_MAX] = "";
@@ -116,6 +128,7 @@ static void add_answer(struct view_volume *vol, const json_t *object)
 	copy_text(object, "verdict", p->verdict, sizeof(p->verdict));
 	copy_text(object, "reason", p->reason, sizeof(p->reason));
 	read_progress(json_object_get(object, "progress"), &p->progress);
+	read_caught_up(json_object_get(object, "caught_up"), &p->caught_up);
 	/* Whether writes go over a link, the kernel alone knows; what comes before, the agent. */
 	if (p->state == VIEW_LIVE)
 		return;

@@ -44,6 +44,16 @@ struct view_progress {
 	int64_t eta_s;		/* -1: unknown */
 };
 
+/* What the last catching up has moved, or the one under way so far. */
+struct view_caught_up {
+	bool known;
+	uint64_t bytes;		/* that were sent */
+	uint64_t zero_bytes;	/* told as ranges */
+	uint64_t compared_bytes;	/* by digests */
+	uint64_t equal_bytes;	/* of these: not sent */
+	unsigned int passes;
+};
+
 struct view_peer {
 	char name[REPL_NODE_MAX];	/* or the start of its key, when nobody named it */
 	enum view_state state;
@@ -53,6 +63,7 @@ struct view_peer {
 	char verdict[VIEW_WORDS_MAX];
 	char reason[VIEW_WORDS_MAX];	/* why it is not live; "" unknown */
 	struct view_progress progress;
+	struct view_caught_up caught_up;
 };
 
 /* Something that is wrong, and what to do about it. */

@@ -226,6 +226,16 @@ static int set_rate(void *field, const char *value)
 	return units_parse_rate(value, field);
 }
 
+static int set_save_dir(void *field, const char *value)
+{
+	size_t length = strlen(value);
+
+	if (*value != '/' || length >= CONFIG_SAVE_DIR_MAX)
+		return -EINVAL;
+	memcpy(field, value, length + 1);
+	return 0;
+}
+
 /* -- agent.conf ------------------------------------------------------------ */
 
 #define KEY(type, member, name, flags, set, expected) \
@@ -352,6 +362,8 @@ static const struct rules_key volume_keys[] = {
 	KEY(config_volume, stuck_timeout_ms, "stuck-timeout", 0, set_timeout, expected_timeout),
 	KEY(config_volume, rate_limit, "rate-limit", 0, set_rate,
 	    "none, or a rate such as 100 MiB/s"),
+	KEY(config_volume, save_dir, "save-dir", 0, set_save_dir,
+	    "the absolute path of a directory, at most 255 bytes"),
 	{}
 };
 
@@ -446,6 +458,7 @@ int config_parse_volume(const char *text, size_t length, const char *path,
 	v->timeout_ms = REPL_TIMEOUT_MS;
 	v->stuck_timeout_ms = REPL_STUCK_MS;
 	v->minor = REPL_MINORS_MAX;
+	strcpy(v->save_dir, CONFIG_SAVE_DIR);
 	if (name_from_path(path, v->name)) {
 		say(report, arg, "%s: the file's name gives no volume name; expected %s", path,
 		    expected_name);
@@ -594,16 +607,19 @@ static unsigned int check_pair(const struct config_volume *a, const struct confi
 		problems++;
 	}
 	if (b->device[0] && strcmp(a->device, b->device) == 0) {
-		say(report, arg, "%s: device %s is also used by %s", b->path, b->device, a->path);
+		say(report, arg, "%s: device %s is also used by %s; give each volume its own", b->path,
+		    b->device, a->path);
 		problems++;
 	}
 	if (b->metadata[0] &&
 	    (strcmp(a->metadata, b->metadata) == 0 || strcmp(a->device, b->metadata) == 0)) {
-		say(report, arg, "%s: metadata %s is also used by %s", b->path, b->metadata, a->path);
+		say(report, arg, "%s: metadata %s is also used by %s; give each volume its own",
+		    b->path, b->metadata, a->path);
 		problems++;
 	}
 	if (a->metadata[0] && strcmp(a->metadata, b->device) == 0) {
-		say(report, arg, "%s: device %s is the metadata of %s", b->path, b->device, a->path);
+		say(report, arg, "%s: device %s is the metadata of %s; give each volume its own", b->path,
+		    b->device, a->path);
 		problems++;
 	}
 	return problems;
@@ -668,11 +684,12 @@ static unsigned int check_block_device(const char *file, const char *key, const 
 
 	*number = 0;
 	if (stat(path, &st) < 0) {
-		say(report, arg, "%s: %s %s: %s", file, key, path, strerror(errno));
+		say(report, arg, "%s: %s %s: %s; create it, or correct %s =", file, key, path,
+		    strerror(errno), key);
 		return 1;
 	}
 	if (!S_ISBLK(st.st_mode)) {
-		say(report, arg, "%s: %s %s is no block device", file, key, path);
+		say(report, arg, "%s: %s %s is no block device; correct %s =", file, key, path, key);
 		return 1;
 	}
 	*number = st.st_rdev;
@@ -705,8 +722,8 @@ int config_check_devices(const struct config *c, config_report *report, void *ar
 		for (size_t j = 0; used[i] && j < i; j++) {
 			if (used[j] != used[i] || strcmp(c->volume[j].device, v->device) == 0)
 				continue;
-			say(report, arg, "%s: device %s is the same as %s of %s", v->path, v->device,
-			    c->volume[j].device, c->volume[j].path);
+			say(report, arg, "%s: device %s is the same as %s of %s; give each volume its own",
+			    v->path, v->device, c->volume[j].device, c->volume[j].path);
 			problems++;
 		}
 	}

@@ -22,6 +22,7 @@
 #define CONFIG_DIR	"/etc/repl"
 #define CONFIG_SOCKET	"/run/repl/agent.sock"
 #define CONFIG_PORT	"7788"
+#define CONFIG_SAVE_DIR	"/var/lib/repl/saved"
 
 enum config_limits {
 	CONFIG_LISTEN_MAX	= 8,
@@ -29,6 +30,7 @@ enum config_limits {
 	CONFIG_HOST_MAX		= 256,
 	CONFIG_PORT_MAX		= 6,
 	CONFIG_WHERE_MAX	= 512,
+	CONFIG_SAVE_DIR_MAX	= 256,
 	CONFIG_JOIN_LIMIT_MS	= 200,
 };
 
@@ -85,6 +87,7 @@ struct config_volume {
 	uint32_t timeout_ms;
 	uint32_t stuck_timeout_ms;
 	uint64_t rate_limit;		/* bytes/s of catch-up; 0 is none */
+	char save_dir[CONFIG_SAVE_DIR_MAX];	/* for what a split's loser had alone */
 	struct config_volume_peer peer[REPL_SLOTS_MAX];
 	size_t peer_count;
 };

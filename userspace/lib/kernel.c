@@ -382,7 +382,10 @@ static int read_volume(struct nlmsghdr *nlh, struct kernel_volume *v)
 	v->epoch = get_u64(a[REPL_A_EPOCH]);
 	v->size = get_u64(a[REPL_A_SIZE]);
 	v->meta_end = get_u64(a[REPL_A_META_END]);
+	v->room = get_u64(a[REPL_A_ROOM]);
 	v->gate_age_ms = get_u64(a[REPL_A_GATE_AGE_MS]);
+	v->replaced = get_u64(a[REPL_A_REPLACED]);
+	v->replace_ms = get_u64(a[REPL_A_REPLACE_MS]);
 	v->sb_flags = get_u32(a[REPL_A_SB_FLAGS]);
 	v->gate = get_u32(a[REPL_A_GATE]);
 	v->openers = get_u32(a[REPL_A_OPENERS]);
@@ -390,6 +393,7 @@ static int read_volume(struct nlmsghdr *nlh, struct kernel_volume *v)
 	v->role = get_u8(a[REPL_A_ROLE]);
 	v->on_peer_loss = get_u8(a[REPL_A_ON_PEER_LOSS]);
 	v->lbs_shift = get_u8(a[REPL_A_LBS_SHIFT]);
+	v->region_shift = get_u8(a[REPL_A_REGION_SHIFT]);
 	v->slots = get_u8(a[REPL_A_SLOTS]);
 	get_text(a[REPL_A_BACKING], v->backing, sizeof(v->backing));
 	read_counters(a[REPL_A_COUNTERS], v);
@@ -503,6 +507,34 @@ int kernel_detach(struct kernel *k, uint32_t minor, uint32_t flags, struct err *
 	if (msg && flags && nla_put_u32(msg, REPL_A_FLAGS, flags))
 		return no_room(msg, e);
 	return command(k, msg, REPL_A_TICKET, e);
+}
+
+int kernel_resize(struct kernel *k, uint32_t minor, uint64_t size, struct err *e)
+{
+	struct nl_msg *msg = volume_message(k, REPL_CMD_RESIZE, minor);
+
+	if (msg && nla_put_u64(msg, REPL_A_SIZE, size))
+		return no_room(msg, e);
+	return command(k, msg, REPL_A_TICKET, e);
+}
+
+int kernel_replace(struct kernel *k, const struct kernel_replace *r, struct err *e)
+{
+	struct nl_msg *msg = volume_message(k, REPL_CMD_REPLACE, r->minor);
+
+	if (!msg)
+		return err_set(e, ENOMEM, "out of memory");
+	NLA_PUT_S32(msg, REPL_A_DATA_FD, r->data_fd);
+	if (r->meta_fd >= 0)
+		NLA_PUT_S32(msg, REPL_A_META_FD, r->meta_fd);
+	if (r->meta_end)
+		NLA_PUT_U64(msg, REPL_A_META_END, *r->meta_end);
+	if (r->rate)
+		NLA_PUT_U64(msg, REPL_A_RATE, r->rate);
+	return command(k, msg, REPL_A_TICKET, e);
+
+nla_put_failure:
+	return no_room(msg, e);
 }
 
 int kernel_role(struct kernel *k, uint32_t minor, enum repl_role role, uint32_t flags,

@@ -52,7 +52,10 @@ struct kernel_volume {
 	uint64_t epoch;
 	uint64_t size;
 	uint64_t meta_end;
+	uint64_t room;			/* bytes that it could grow to now */
 	uint64_t gate_age_ms;
+	uint64_t replaced;		/* with REPL_VF_REPLACING: bytes copied so far ... */
+	uint64_t replace_ms;		/* ... and in what time */
 	uint64_t counter[REPL_C_MAX + 1];	/* by enum repl_counter */
 	uint32_t sb_flags;		/* enum repl_super_flags */
 	uint32_t gate;			/* enum repl_gate */
@@ -61,6 +64,7 @@ struct kernel_volume {
 	uint8_t role;			/* enum repl_role */
 	uint8_t on_peer_loss;		/* enum repl_on_peer_loss */
 	uint8_t lbs_shift;
+	uint8_t region_shift;
 	uint8_t slots;			/* how many were reserved at mkfs */
 	uint8_t slot_count;		/* how many are in use */
 	char backing[64];
@@ -96,6 +100,15 @@ struct kernel_attach {
 	enum repl_on_peer_loss on_peer_loss;
 };
 
+/* Other devices for a primary that goes on without its own. */
+struct kernel_replace {
+	uint32_t minor;
+	int data_fd;
+	int meta_fd;			/* -1: internal metadata */
+	const uint64_t *meta_end;	/* bytes; NULL: the end of its device */
+	uint64_t rate;			/* bytes per second at most; 0: any number */
+};
+
 struct kernel_link {
 	uint32_t minor;
 	uint8_t slot;
@@ -129,6 +142,8 @@ int kernel_mark(struct kernel *k, uint32_t minor, uint32_t slot_mask,
 		const struct repl_extent *extents, size_t count, struct err *e);
 int kernel_link_add(struct kernel *k, const struct kernel_link *l, struct err *e);
 int kernel_link_del(struct kernel *k, uint32_t minor, uint8_t slot, struct err *e);
+int kernel_resize(struct kernel *k, uint32_t minor, uint64_t size, struct err *e);
+int kernel_replace(struct kernel *k, const struct kernel_replace *r, struct err *e);
 
 /** kernel_thaw - take back a reason to wait. Return: 0 or -errno; there is no ticket. */
 int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e);

@@ -94,11 +94,31 @@ static bool split_label(char *title, char **label)
 	return true;
 }
 
+static const char *list_sections(const struct rules_section *section, char text[RULES_TEXT_MAX])
+{
+	size_t used = 0;
+
+	for (text[0] = '\0'; section->name && used < RULES_TEXT_MAX; section++)
+		used += snprintf(text + used, RULES_TEXT_MAX - used, "%s[%s%s]", used ? ", " : "",
+				 section->name, section->labelled ? " \"NAME\"" : "");
+	return text;
+}
+
+static const char *list_keys(const struct rules_key *key, char text[RULES_TEXT_MAX])
+{
+	size_t used = 0;
+
+	for (text[0] = '\0'; key->name && used < RULES_TEXT_MAX; key++)
+		used += snprintf(text + used, RULES_TEXT_MAX - used, "%s%s", used ? ", " : "",
+				 key->name);
+	return text;
+}
+
 static void open_section(struct parser *p, const char *title)
 {
 	const struct rules_section *section = p->sections;
 	const char *why = "refused";
-	char name[RULES_TITLE_MAX];
+	char name[RULES_TITLE_MAX], known[RULES_TEXT_MAX];
 	char *label;
 
 	close_section(p);
@@ -114,7 +134,8 @@ static void open_section(struct parser *p, const char *title)
 	while (section->name && strcmp(section->name, name) != 0)
 		section++;
 	if (!section->name) {
-		problem(p, p->line, "[%s]: unknown section", title);
+		problem(p, p->line, "[%s]: unknown section; expected %s", title,
+			list_sections(p->sections, known));
 		return;
 	}
 	if (section->labelled != !!label) {
@@ -195,6 +216,7 @@ static int take_value(void *user, const char *unused, const char *name, const ch
 {
 	struct parser *p = user;
 	const struct rules_key *key;
+	char known[RULES_TEXT_MAX];
 	unsigned int bit;
 
 	(void)unused;
@@ -207,7 +229,8 @@ static int take_value(void *user, const char *unused, const char *name, const ch
 	while (key->name && strcmp(key->name, name) != 0)
 		key++;
 	if (!key->name) {
-		problem(p, p->line, "unknown key %s in [%s]", name, p->title);
+		problem(p, p->line, "unknown key %s in [%s]; expected %s", name, p->title,
+			list_keys(p->section->keys, known));
 		return 1;
 	}
 	bit = 1u << (key - p->section->keys);

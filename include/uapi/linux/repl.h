@@ -19,10 +19,13 @@
  * REPL_CMD_GET: with REPL_A_MINOR or REPL_A_NAME one volume, as dump all:
  *	REPL_A_MINOR, REPL_A_NAME, REPL_A_UUID, REPL_A_COPY_ID, REPL_A_SIZE,
  *	REPL_A_ROLE, REPL_A_GENERATION, REPL_A_EPOCH, REPL_A_HISTORY,
- *	REPL_A_SB_FLAGS, REPL_A_LBS_SHIFT, REPL_A_SLOTS (how many),
+ *	REPL_A_SB_FLAGS, REPL_A_LBS_SHIFT, REPL_A_REGION_SHIFT, REPL_A_SLOTS (how many),
  *	REPL_A_GATE (reasons, 0 is open), REPL_A_GATE_AGE_MS, REPL_A_OPENERS,
  *	REPL_A_BACKING (device name), REPL_A_META_END, REPL_A_ON_PEER_LOSS,
- *	REPL_A_VOLUME_FLAGS, REPL_A_COUNTERS: nested enum repl_counter, all u64
+ *	REPL_A_ROOM (what REPL_A_SIZE could be, given the devices as they are now),
+ *	REPL_A_VOLUME_FLAGS, [REPL_A_REPLACED, REPL_A_REPLACE_MS] (with
+ *	REPL_VF_REPLACING: bytes copied to the new disk so far, and in what time),
+ *	REPL_A_COUNTERS: nested enum repl_counter, all u64
  *	REPL_A_SLOT_INFO: one for each slot that is not free, nested:
  *		REPL_S_INDEX, REPL_S_KIND, REPL_S_KEY, REPL_S_COPY_ID,
  *		REPL_S_FLAGS, REPL_S_GENERATION, REPL_S_EPOCH,
@@ -49,6 +52,7 @@
  *	link is there.  To secondary: waits up to a second for openers, then
  *	flushes everywhere; with REPL_F_FORCE fails the outstanding I/O instead.
  *	The module knows no proof; whether a promotion is right, the agent decides.
+ *	Refused without a disk (REPL_VF_DISKLESS), forced or not.
  *
  * REPL_CMD_FREEZE: REPL_A_MINOR, REPL_A_GATE (exactly one of REPL_GATE_JOIN,
  *	REPL_GATE_ADMIN, REPL_GATE_SNAPSHOT), REPL_A_DEADLINE_MS (1..60000)
@@ -65,7 +69,7 @@
  * REPL_CMD_FOLLOW: REPL_A_MINOR, REPL_A_SLOT (the leader's), REPL_A_UUID
  *	-> REPL_A_TICKET.  Durably: this copy is given the volume of that UUID, is not
  *	consistent until LINK_ADD says so, and is not live in any slot.
- *	Refused while primary.
+ *	Refused while primary, or without a disk.
  *
  * REPL_CMD_MARK: REPL_A_MINOR, REPL_A_SLOT_MASK, REPL_A_EXTENTS -> REPL_A_TICKET.
  *	Sets bits; slots of the mask that are free are passed over.  Refused for a
@@ -86,6 +90,21 @@
  *	The caller closes its descriptor after the ticket.
  * REPL_CMD_LINK_DEL: REPL_A_MINOR, REPL_A_SLOT -> REPL_A_TICKET, readable when the
  *	last I/O of that link is done.
+ *
+ * REPL_CMD_RESIZE: REPL_A_MINOR, REPL_A_SIZE (bytes, whole blocks) -> REPL_A_TICKET.
+ *	Grows the volume into devices that have grown below it; the metadata move to the new
+ *	end if they must.  Durable when the ticket is.  All links end, a primary goes on
+ *	without its peers as after THAW of REPL_GATE_PEER_LOST, and the new blocks are dirty
+ *	for every slot.  To the size it has: nothing.  Refused: fewer bytes, more than
+ *	REPL_A_ROOM, while a cut is open.
+ *
+ * REPL_CMD_REPLACE: REPL_A_MINOR, REPL_A_DATA_FD, [REPL_A_META_FD], [REPL_A_META_END] (as
+ *	in ATTACH), [REPL_A_RATE] (bytes per second at most) -> REPL_A_TICKET, readable when
+ *	the new disk is being filled; REPL_EVENT_REPLACE tells the end.  For a primary that goes
+ *	on without its disk: writes go to the new one, too, and it is filled from a live peer.
+ *	mkfs.repl must have made it for this volume, with the same size, slots, blocks and regions;
+ *	it does not count as a copy before it is full.  The old devices stay open until the
+ *	volume is down.  Given up when the role ends, or the last live peer is gone.
  *
  * Events: multicast group REPL_GENL_GROUP, REPL_CMD_EVENT with REPL_A_MINOR,
  *	REPL_A_EVENT, [REPL_A_SLOT], [REPL_A_TEXT].  They may be lost: an event says that
@@ -127,6 +146,8 @@ enum repl_cmd {
 	REPL_CMD_CUT,
 	REPL_CMD_LINK_ADD,
 	REPL_CMD_LINK_DEL,
+	REPL_CMD_RESIZE,
+	REPL_CMD_REPLACE,
 	REPL_CMD_EVENT,
 	__REPL_CMD_MAX
 };
@@ -146,12 +167,14 @@ enum repl_attr {
 	REPL_A_HISTORY,		/* up to 16 times 16 bytes, newest first */
 	REPL_A_SB_FLAGS,	/* u32, enum repl_super_flags of repl/format.h */
 	REPL_A_LBS_SHIFT,	/* u8 */
+	REPL_A_REGION_SHIFT,	/* u8 */
 	REPL_A_SLOTS,		/* u8 */
 	REPL_A_GATE,		/* u32, enum repl_gate */
 	REPL_A_GATE_AGE_MS,	/* u64 */
 	REPL_A_OPENERS,		/* u32 */
 	REPL_A_BACKING,		/* string */
 	REPL_A_META_END,	/* u64, bytes */
+	REPL_A_ROOM,		/* u64, bytes */
 	REPL_A_ON_PEER_LOSS,	/* u8, enum repl_on_peer_loss */
 	REPL_A_VOLUME_FLAGS,	/* u32, enum repl_volume_flags */
 	REPL_A_COUNTERS,	/* nested, enum repl_counter */
@@ -173,6 +196,9 @@ enum repl_attr {
 	REPL_A_LINK_FLAGS,	/* u32, enum repl_link_flags */
 	REPL_A_TIMEOUT_MS,	/* u32 */
 	REPL_A_STUCK_MS,	/* u32 */
+	REPL_A_RATE,		/* u64, bytes per second */
+	REPL_A_REPLACED,	/* u64, bytes */
+	REPL_A_REPLACE_MS,	/* u64 */
 	REPL_A_EVENT,		/* u32, enum repl_event */
 	REPL_A_TEXT,		/* string */
 	__REPL_A_MAX
@@ -220,6 +246,10 @@ enum repl_counter {
 	REPL_C_META_WRITES,
 	REPL_C_GENERATIONS,	/* made here since attach */
 	REPL_C_RESENDS,		/* payloads that arrived damaged */
+	REPL_C_LOG_WAITS,	/* regions that a write had to wait for, to be logged */
+	REPL_C_LOG_WRITES,	/* pages of the region log */
+	REPL_C_REMOTE_READS,	/* answered by a peer */
+	REPL_C_READ_REPAIRS,	/* of them: written back here, after the local read had failed */
 	__REPL_C_MAX
 };
 #define REPL_C_MAX (__REPL_C_MAX - 1)
@@ -242,7 +272,9 @@ enum repl_gate {
 	REPL_GATE_PEER_LOST	= 1 << 1,	/* set by the module alone */
 	REPL_GATE_ADMIN		= 1 << 2,
 	REPL_GATE_SNAPSHOT	= 1 << 3,
-	REPL_GATE_ROLE		= 1 << 4,	/* set by the module alone */
+	REPL_GATE_RESIZE	= 1 << 4,	/* set by the module alone */
+	REPL_GATE_DISK		= 1 << 5,	/* set by the module alone: its own disk has failed */
+	REPL_GATE_REPLACE	= 1 << 6,	/* set by the module alone */
 	REPL_GATE_USER		= REPL_GATE_JOIN | REPL_GATE_ADMIN | REPL_GATE_SNAPSHOT,
 };
 
@@ -254,8 +286,11 @@ enum repl_on_peer_loss {
 enum repl_volume_flags {
 	REPL_VF_NO_FLUSH	= 1 << 0,	/* somebody switched the disk's write cache flag off */
 	REPL_VF_ZOMBIE		= 1 << 1,	/* openers of a forcibly ended term remain */
-	REPL_VF_FAILED		= 1 << 2,	/* the backing device has failed a write */
+	REPL_VF_FAILED		= 1 << 2,	/* the backing device has failed a write or a flush */
 	REPL_VF_NO_STABLE	= 1 << 3,	/* the disk lost its stable pages flag */
+	REPL_VF_FAILING		= 1 << 4,	/* the volume fails all I/O, until it is demoted */
+	REPL_VF_DISKLESS	= 1 << 5,	/* it goes on from live peers; nothing here is read or written */
+	REPL_VF_REPLACING	= 1 << 6,	/* diskless, but a new disk is being filled */
 };
 
 enum repl_cut_flags {
@@ -286,6 +321,8 @@ enum repl_event {
 	REPL_EVENT_GATE,
 	REPL_EVENT_GENERATION,
 	REPL_EVENT_ERROR,
+	REPL_EVENT_RESIZE,
+	REPL_EVENT_REPLACE,
 };
 
 struct repl_ticket_result {

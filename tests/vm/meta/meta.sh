@@ -14,13 +14,13 @@ meta_dir=$VM_BUILD/vm/meta/$meta_kernel
 meta_module=$meta_dir/repl_meta.ko
 
 meta_build() {
-	local source=$VM_TOP/tests/vm/meta abi
-	abi=$(vm_kernel_abi "$meta_kernel")
+	local source=$VM_TOP/tests/vm/meta build
+	build=$(vm_kernel_build "$meta_kernel")
 	mkdir -p "$meta_dir"
 	exec 8>"$meta_dir/lock"
 	flock 8
 	cp -u "$source/Kbuild" "$source/repl_meta.c" "$meta_dir/"
-	run_quiet make -s -C "/lib/modules/$abi/build" M="$meta_dir" modules
+	run_quiet make -s -C "$build" M="$meta_dir" modules
 	exec 8>&-
 }
 

@@ -5,11 +5,12 @@
  */
 #include <linux/delay.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 
 static char *fault = "none";
 module_param(fault, charp, 0444);
-MODULE_PARM_DESC(fault, "none, warn, oops, panic, lockup, stuck, pin or cache");
+MODULE_PARM_DESC(fault, "none, warn, oops, panic, lockup, stuck, pin, cache, leak, inversion, use-after-free or sleep");
 
 /* A cache with a constructor is never merged with another one, so its name shows. */
 static void construct(void *object)
@@ -30,6 +31,50 @@ static noinline void lock_up(void)
 		cpu_relax();
 }
 
+/* Several: a forgotten pointer may still lie on a stack when leaks are looked for. */
+static void leak(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		if (!kmalloc(1000, GFP_KERNEL))
+			pr_info("nothing to leak\n");
+}
+
+static DEFINE_MUTEX(first);
+static DEFINE_MUTEX(second);
+
+static void invert(struct mutex *a, struct mutex *b)
+{
+	mutex_lock(a);
+	mutex_lock(b);
+	mutex_unlock(b);
+	mutex_unlock(a);
+}
+
+static void invert_both(void)
+{
+	invert(&first, &second);
+	invert(&second, &first);
+}
+
+static void use_after_free(void)
+{
+	int *gone = kmalloc(sizeof(*gone), GFP_KERNEL | __GFP_NOFAIL);
+
+	kfree(gone);
+	WRITE_ONCE(*gone, 1);
+}
+
+static DEFINE_SPINLOCK(held);
+
+static void sleep_in_atomic(void)
+{
+	spin_lock(&held);
+	might_sleep();
+	spin_unlock(&held);
+}
+
 static int __init meta_init(void)
 {
 	if (!strcmp(fault, "warn"))
@@ -44,6 +89,14 @@ static int __init meta_init(void)
 		ssleep(100000);
 	else if (!strcmp(fault, "pin"))
 		__module_get(THIS_MODULE);
+	else if (!strcmp(fault, "leak"))
+		leak();
+	else if (!strcmp(fault, "inversion"))
+		invert_both();
+	else if (!strcmp(fault, "use-after-free"))
+		use_after_free();
+	else if (!strcmp(fault, "sleep"))
+		sleep_in_atomic();
 	else if (!strcmp(fault, "cache"))
 		return leave_cache();
 	return 0;

@@ -5,42 +5,22 @@
 # over; the dead one comes back, follows, and the role goes back.
 # shellcheck source=tests/vm/multi.sh
 . "$(dirname "$0")/../multi.sh"
-
-declare -A key=() pub=()
-
-prepare() { # NAME : keys and metadata, kept on the host, since a killed VM forgets all but its disk
-	vm_exec "$1" 'mkfs.repl --name spool /dev/vda >/dev/null'
-	key[$1]=$(vm_exec "$1" 'repl-ctl genkey 2>/dev/null')
-	pub[$1]=$(vm_exec "$1" "echo ${key[$1]} | repl-ctl pubkey")
-}
-
-configure() { # NAME PEER : as after each boot
-	vm_exec "$1" "
-		mkdir -p /etc/repl/volumes /run/repl; umask 077; echo ${key[$1]} >/etc/repl/key
-		printf '%s\n' '[node]' 'name = $1' 'key = /etc/repl/key' 'listen = $(vm_ip "$1"):7788' \
-			'[peer \"$2\"]' 'address = $(vm_ip "$2"):7788' 'public-key = ${pub[$2]}' >/etc/repl/agent.conf
-		printf '%s\n' '[volume]' 'device = /dev/vda' 'minor = 0' 'join-limit = 5s' 'timeout = 20s' \
-			'[peer \"$2\"]' 'mode = sync' >/etc/repl/volumes/spool.conf
-		modprobe tls; modprobe repl
-		setsid repl-agent --foreground >/run/agent.log 2>&1 </dev/null &
-		for i in \$(seq 100); do [ ! -S /run/repl/agent.sock ] || break; sleep 0.2; done
-		repl-ctl up spool"
-}
+# shellcheck source=tests/vm/machines.sh
+. "$(dirname "$0")/../machines.sh"
 
 role() { vm_exec "$1" 'repl-ctl role spool'; }
-in_sync() { vm_exec "$1" 'repl-ctl wait spool --for in-sync --timeout 5'; }
 sha() { # NAME : of the data area
 	vm_exec "$1" '. /repl/tests/vm/lib.sh; data_sha /dev/vda "$(repl-ctl status spool --json | jq ".volumes[0].size")"'
 }
 
 vm_start one --disk 48M --mem 512
 vm_start two --disk 48M --mem 512
-prepare one
-prepare two
-ok "one is up" configure one two
-ok "two is up" configure two one
+machine_prepare one
+machine_prepare two
+ok "one is up" machine_up one two
+ok "two is up" machine_up two one
 ok "one is primary" vm_exec one 'repl-ctl primary spool --force'
-ok "first copy" wait_for 120 "in sync" in_sync one
+ok "first copy" wait_for 120 "in sync" machine_in_sync one
 ok "a file system" vm_exec one 'mkfs.ext4 -q /dev/repl0 && mkdir -p /mnt/m && mount /dev/repl0 /mnt/m'
 
 ok "thirty files, each acknowledged by fsync" vm_exec one '
@@ -62,10 +42,10 @@ ok "every acknowledged file is there, with its bytes" vm_exec two '
 ok "status says how it became primary" vm_exec two 'repl-ctl status spool --json | jq -e ".volumes[0].begun_by == \"peer-dead\"" >/dev/null'
 
 vm_start one --disk 48M --mem 512
-ok "one comes back" configure one two
+ok "one comes back" machine_up one two
 is "$(role one)" secondary "it does not think that it is primary"
 ok "it catches up while two goes on" vm_exec two 'for i in $(seq 200 210); do head -c 50000 /dev/urandom >/mnt/m/$i; done; sync'
-ok "in sync again" wait_for 120 "in sync" in_sync two
+ok "in sync again" wait_for 120 "in sync" machine_in_sync two
 ok "two gives the role back" vm_exec two 'umount /mnt/m && repl-ctl secondary spool'
 ok "one takes it, by consent" vm_exec one 'repl-ctl primary spool'
 is "$(sha one)" "$(sha two)" "both copies are equal"

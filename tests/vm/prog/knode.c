@@ -2,15 +2,19 @@
 /*
  * knode - drive the kernel module by hand, without an agent: one netlink command a call.
  *
- *	knode attach MINOR NAME DEVICE [freeze]
+ *	knode attach MINOR NAME DEVICE [freeze|end=META_END]
  *	knode detach|primary|secondary MINOR [force|peer-dead|alone]
- *	knode slot MINOR SLOT N		peer number N: a key of N bytes of value N
+ *	knode slot MINOR SLOT N [OTHER]	peer number N: a key of N bytes of value N; its copy that of minor OTHER
  *	knode mark MINOR MASK BLOCK COUNT
- *	knode cut MINOR SLOT commit|abort|list
+ *	knode cut MINOR SLOT commit|abort|list|hold
+ *		hold: keeps it open until it is killed
  *	knode settle MINOR SLOT		drop the slot's dirty blocks: the copies are equal
- *	knode join MINOR SLOT PEER_MINOR PEER_SLOT [crc]
+ *	knode follow MINOR SLOT LEADER_MINOR
+ *	knode join MINOR SLOT PEER_MINOR PEER_SLOT [crc|plain [STUCK_MS [TIMEOUT_MS]]]
  *		a TCP connection over loopback, adopted at both ends; the first leads
  *	knode leave MINOR SLOT
+ *	knode resize MINOR BYTES
+ *	knode replace MINOR DEVICE [BYTES_PER_SECOND]
  *	knode freeze MINOR MS, knode thaw MINOR, knode resume MINOR
  *	knode get MINOR			key=value lines
  *
@@ -69,11 +73,17 @@ static int do_attach(uint32_t minor, char **arg)
 {
 	struct kernel_attach a = { .minor = minor, .name = arg[0], .meta_fd = -1 };
 	uint8_t key[REPL_KEY_BYTES];
+	uint64_t end;
 	int rc;
 
 	key_of(minor + 100, key);
 	a.key = key;
-	a.on_peer_loss = arg[2] ? REPL_LOSS_FREEZE : REPL_LOSS_CONTINUE;
+	if (arg[2] && !strncmp(arg[2], "end=", 4)) {
+		end = strtoull(arg[2] + 4, NULL, 0);
+		a.meta_end = &end;
+	} else if (arg[2]) {
+		a.on_peer_loss = REPL_LOSS_FREEZE;
+	}
 	a.data_fd = open(arg[1], O_RDWR | O_CLOEXEC);
 	if (a.data_fd < 0)
 		return fail(-errno, arg[1]);
@@ -82,13 +92,32 @@ static int do_attach(uint32_t minor, char **arg)
 	return rc;
 }
 
+static int do_replace(uint32_t minor, char **arg)
+{
+	struct kernel_replace r = { .minor = minor, .meta_fd = -1 };
+	int rc;
+
+	r.rate = arg[1] ? strtoull(arg[1], NULL, 0) : 0;
+	r.data_fd = open(arg[0], O_RDWR | O_CLOEXEC);
+	if (r.data_fd < 0)
+		return fail(-errno, arg[0]);
+	rc = ticket(kernel_replace(kernel, &r, &err), "replace");
+	close(r.data_fd);
+	return rc;
+}
+
 static int do_slot(uint32_t minor, char **arg)
 {
+	struct kernel_volume other;
 	uint8_t key[REPL_KEY_BYTES];
+	int rc;
 
 	key_of((unsigned int)atoi(arg[1]), key);
+	rc = arg[2] ? kernel_get_minor(kernel, (uint32_t)atoi(arg[2]), &other, &err) : 0;
+	if (rc)
+		return fail(rc, "slot");
 	return ticket(kernel_slot_set(kernel, minor, (uint8_t)atoi(arg[0]), REPL_SLOT_PEER, key,
-				      NULL, &err), "slot");
+				      arg[2] ? &other.copy_id : NULL, &err), "slot");
 }
 
 static int do_cut(uint32_t minor, uint8_t slot, const char *how)
@@ -105,10 +134,22 @@ static int do_cut(uint32_t minor, uint8_t slot, const char *how)
 		if (!strcmp(how, "list"))
 			printf("%llu %llu\n", (unsigned long long)extent.block,
 			       (unsigned long long)extent.count);
+	if (!strcmp(how, "hold"))
+		pause();
 	if (!strcmp(how, "commit") && ioctl(fd, REPL_CUT_IOC_COMMIT))
 		return fail(-errno, "commit");
 	close(fd);
 	return 0;
+}
+
+static int do_follow(uint32_t minor, char **arg)
+{
+	struct kernel_volume leader;
+	int rc = kernel_get_minor(kernel, (uint32_t)atoi(arg[1]), &leader, &err);
+
+	return rc ? fail(rc, "follow") :
+		    ticket(kernel_follow(kernel, minor, (uint8_t)atoi(arg[0]), &leader.uuid, &err),
+			   "follow");
 }
 
 static int tcp_pair(int fd[2])
@@ -133,16 +174,26 @@ static int do_join(uint32_t minor, char **arg)
 	struct kernel_link lead = { .minor = minor, .slot = (uint8_t)atoi(arg[0]), .cookie = 77 };
 	struct kernel_link follow = { .minor = (uint32_t)atoi(arg[1]),
 				      .slot = (uint8_t)atoi(arg[2]), .cookie = 77 };
-	struct kernel_volume v;
+	struct kernel_volume v, other;
 	int fd[2] = { -1, -1 }, rc;
 
-	lead.flags = arg[3] ? REPL_LINK_CRC : 0;
+	lead.flags = arg[3] && !strcmp(arg[3], "crc") ? REPL_LINK_CRC : 0;
+	if (arg[3] && arg[4])
+		lead.stuck_ms = follow.stuck_ms = (uint32_t)atoi(arg[4]);
+	if (arg[3] && arg[4] && arg[5])
+		lead.timeout_ms = follow.timeout_ms = (uint32_t)atoi(arg[5]);
 	follow.flags = lead.flags | REPL_LINK_FOLLOW;
 	rc = kernel_get_minor(kernel, minor, &v, &err);
+	if (!rc)
+		rc = kernel_get_minor(kernel, follow.minor, &other, &err);
 	if (!rc)
 		rc = tcp_pair(fd);
 	if (rc)
 		return fail(rc, "join");
+	/* As the agents do: a copy of another generation is given up before it is caught up. */
+	if (memcmp(&v.generation, &other.generation, sizeof(v.generation)) &&
+	    ticket(kernel_follow(kernel, follow.minor, follow.slot, &v.uuid, &err), "follow"))
+		return 1;
 	follow.generation = v.generation;
 	memcpy(follow.history, v.history, sizeof(follow.history));
 	lead.sock_fd = fd[0];
@@ -175,8 +226,9 @@ static int do_get(uint32_t minor)
 
 	if (rc)
 		return fail(rc, "get");
-	printf("name=%s\nrole=%u\nsize=%" PRIu64 "\nsb_flags=%u\ngate=%u\nopeners=%u\nflags=%u\n",
-	       v.name, v.role, v.size, v.sb_flags, v.gate, v.openers, v.flags);
+	printf("name=%s\nrole=%u\nsize=%" PRIu64 "\nroom=%" PRIu64 "\nsb_flags=%u\ngate=%u\nopeners=%u\nflags=%u\n",
+	       v.name, v.role, v.size, v.room, v.sb_flags, v.gate, v.openers, v.flags);
+	printf("backing=%s\nreplaced=%" PRIu64 "\n", v.backing, v.replaced);
 	print_id("generation", &v.generation);
 	printf("generations=%" PRIu64 "\noverlaps=%" PRIu64 "\ngate_waits=%" PRIu64 "\n",
 	       v.counter[REPL_C_GENERATIONS], v.counter[REPL_C_OVERLAPS],
@@ -184,9 +236,15 @@ static int do_get(uint32_t minor)
 	printf("writes=%" PRIu64 "\nflushes=%" PRIu64 "\napplied=%" PRIu64 "\nresends=%" PRIu64 "\n",
 	       v.counter[REPL_C_WRITES], v.counter[REPL_C_FLUSHES],
 	       v.counter[REPL_C_APPLIED_WRITES], v.counter[REPL_C_RESENDS]);
+	printf("remote_reads=%" PRIu64 "\nread_repairs=%" PRIu64 "\nerrors=%" PRIu64 "\n",
+	       v.counter[REPL_C_REMOTE_READS], v.counter[REPL_C_READ_REPAIRS],
+	       v.counter[REPL_C_ERRORS]);
+	printf("log_waits=%" PRIu64 "\nlog_writes=%" PRIu64 "\n", v.counter[REPL_C_LOG_WAITS],
+	       v.counter[REPL_C_LOG_WRITES]);
 	for (i = 0; i < v.slot_count; i++) {
 		const struct kernel_slot *s = &v.slot[i];
 
+		printf("slot%u.cut=%u\n", s->index, s->cut);
 		printf("slot%u.link=%u\nslot%u.dirty=%" PRIu64 "\nslot%u.unflushed=%" PRIu64
 		       "\nslot%u.in_flight=%" PRIu64 "\nslot%u.reason=%s\n", s->index, s->link,
 		       s->index, s->dirty_blocks, s->index, s->unflushed_bytes, s->index,
@@ -213,6 +271,8 @@ static int simple(const char *cmd, uint32_t minor, char **arg)
 	if (!strcmp(cmd, "freeze"))
 		return ticket(kernel_freeze(kernel, minor, REPL_GATE_ADMIN,
 					    (uint32_t)atoi(arg[0]), &err), cmd);
+	if (!strcmp(cmd, "resize"))
+		return ticket(kernel_resize(kernel, minor, strtoull(arg[0], NULL, 0), &err), cmd);
 	if (!strcmp(cmd, "mark")) {
 		extent.block = strtoull(arg[1], NULL, 0);
 		extent.count = strtoull(arg[2], NULL, 0);
@@ -229,8 +289,9 @@ static const struct {
 	int args;	/* after the minor, at least */
 } commands[] = {
 	{ "attach", 2 }, { "detach", 0 }, { "primary", 0 }, { "secondary", 0 }, { "slot", 2 },
-	{ "mark", 3 }, { "cut", 2 }, { "settle", 1 }, { "join", 3 }, { "leave", 1 },
-	{ "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "get", 0 },
+	{ "mark", 3 }, { "cut", 2 }, { "settle", 1 }, { "follow", 2 }, { "join", 3 }, { "leave", 1 },
+	{ "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "resize", 1 }, { "replace", 1 },
+	{ "get", 0 },
 };
 
 int main(int argc, char **argv)
@@ -252,12 +313,16 @@ int main(int argc, char **argv)
 		return fail(rc, "netlink");
 	if (!strcmp(argv[1], "attach"))
 		return do_attach(minor, argv + 3);
+	if (!strcmp(argv[1], "replace"))
+		return do_replace(minor, argv + 3);
 	if (!strcmp(argv[1], "slot"))
 		return do_slot(minor, argv + 3);
 	if (!strcmp(argv[1], "cut"))
 		return do_cut(minor, (uint8_t)atoi(argv[3]), argv[4]);
 	if (!strcmp(argv[1], "settle"))
 		return do_cut(minor, (uint8_t)atoi(argv[3]), "commit");
+	if (!strcmp(argv[1], "follow"))
+		return do_follow(minor, argv + 3);
 	if (!strcmp(argv[1], "join"))
 		return do_join(minor, argv + 3);
 	if (!strcmp(argv[1], "get"))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: disks=16M,32M mem=512 timeout=120
+# vm: once=6.1 disks=16M,32M mem=512 timeout=120
 #
 # The library and the image give what tests rely on.
 # shellcheck source=tests/vm/lib.sh

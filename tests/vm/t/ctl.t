@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=400 disks=64M,64M
+# vm: once=6.1 mem=768 timeout=400 disks=64M,64M
 #
 # What a person sees: status when all is well, when a peer is lost, when the agent is dead; who is named when a volume
 # is busy; what monitor and fsck.repl say meanwhile.
@@ -93,6 +93,10 @@ writer=$!
 ok "writes freeze" wait_for 60 "the peer's loss" is_frozen
 gives "status says so, and what to do" 0 'primary  down.*frozen for.*a peer was lost.*next: .*repl-ctl resume spool' a status
 diag "$out"
+is "$(status_of a '"\(.frozen) \(.frozen_by)"')" "true peer-lost" "in JSON, too"
+age=$(status_of a .frozen_ms)
+older() { [ "$(status_of a .frozen_ms)" -gt "$age" ]; }
+ok "with its age" wait_for 10 "the age to grow" older
 gives "check says down" 4 down a check
 agent_kill a
 gives "also without the agent" 0 'no agent runs.*next: systemctl start repl-agent' a status
@@ -107,6 +111,14 @@ agent_start a
 link_heal b
 wait_live a b 120
 gives "healthy again" 0 healthy a check
+is "$(status_of a '"\(.frozen) \(.frozen_by) \(.frozen_ms)"')" "false null 0" "not frozen"
+link_cut b
+run_quiet pattern_put /dev/repl0 again 65536 &
+writer=$!
+ok "writes freeze again" wait_for 60 "the peer's loss" is_frozen
+link_heal b
+if wait "$writer"; then pass "without resume the write completes when the peer is back"; else fail "without resume the write completes when the peer is back"; fi
+wait_live a b 120
 
 # --- monitor and fsck ---------------------------------------------------------------------------------------------
 
@@ -126,7 +138,7 @@ is "$(jq -rs 'map(select(.event == "link-down" and .peer == "b" and .volume == "
 	true "monitor as JSON"
 for disk in vda vdb; do
 	ok "fsck.repl /dev/$disk" fsck.repl "/dev/$disk"
-	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.flags')" '["consistent","clean","identity","stopped"]' \
+	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.flags')" '["consistent","maps","identity","stopped"]' \
 		"/dev/$disk: consistent and clean"
 	is "$(fsck.repl "/dev/$disk" --json | jq -c '.volume.slots[] | [.kind, .dirty_blocks]')" '["peer",0]' \
 		"/dev/$disk: nothing is missing"

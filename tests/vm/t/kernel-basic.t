@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # vm: mem=512 timeout=300 disks=64M,64M with=fio
 #
-# The kernel module alone, two copies in one kernel joined over loopback, no agent: mirroring, marks, roles.
+# The kernel module alone, copies in one kernel joined over loopback, no agent: mirroring, marks, freezes, roles.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 
@@ -26,6 +26,7 @@ writes() {
 for i in 0 1 2; do
 	ok "metadata of copy $i" run_quiet mkfs.repl --name "v$i" "${dev[$i]}"
 	ok "copy $i comes up" knode attach "$i" "v$i" "${dev[$i]}"
+	is "$(cat "/sys/block/repl$i/queue/stable_writes")" 1 "it wants pages that stay as they are while they are written"
 done
 bytes=$(size 0)
 ok "a secondary cannot be opened" bash -c '! dd if=/dev/repl0 of=/dev/null count=1 2>/dev/null'
@@ -48,6 +49,69 @@ diag "overlaps: $(get 0 overlaps), writes $(get 0 writes), applied $(get 1 appli
 ok "zeroes" run_quiet blkdiscard -z -o 1M -l 20M /dev/repl0
 ok "both copies are equal" equal /dev/vda /dev/vdb
 
+# Frozen while a page is on its way: whoever wants to change it has to wait, or the copies would get what he is at.
+change_it() { # : says whether it could be changed
+	mount -t ext4 /dev/repl0 /mnt
+	dd if=/dev/zero of=/mnt/file bs=4k count=1 conv=fsync status=none
+	knode freeze 0 60000
+	mkfifo /tmp/go
+	stable /mnt/file </tmp/go >/tmp/stable &
+	exec 8>/tmp/go
+	wait_for 20 "the page is on its way" grep -q written /tmp/stable
+	echo >&8
+	wait_for 20 "what comes of it" grep -qE 'waits|changed' /tmp/stable
+	knode thaw 0
+	wait $!
+	exec 8>&-
+	rm /tmp/go
+	umount /mnt
+	tail -n 1 /tmp/stable
+}
+run_quiet mkfs.ext4 -q -F -O ^has_journal /dev/repl0
+is "$(change_it)" waits "a page that is being written does not change"
+echo 0 >/sys/block/repl0/queue/stable_writes
+is "$(change_it)" changed "with that switched off it does"
+echo 1 >/sys/block/repl0/queue/stable_writes
+ok "both copies are equal" equal /dev/vda /dev/vdb
+
+ok "a third copy, on a disk with other discards" eval 'knode slot 0 2 3 && knode slot 2 0 1'
+run_quiet dd if=/dev/vda of=/dev/ram0 bs=1M iflag=direct,count_bytes oflag=direct count="$bytes"
+knode settle 0 2
+knode settle 2 0
+ok "joined" knode join 0 2 2 0 crc
+ok "discards and writes of random sizes" work 2
+ok "discards off the grid of any disk" eval 'run_quiet blkdiscard -o 4096 -l 20480 /dev/repl0 && run_quiet blkdiscard -o 5M -l $((9 * 4096)) /dev/repl0'
+ok "all copies are equal" eval 'equal /dev/vda /dev/vdb && equal /dev/vda /dev/ram0'
+run_quiet knode leave 2 0
+wait_for 10 "the gate opens" eval '[ "$(get 0 slot2.link)-$(get 0 gate)" = 0-0 ]'
+
+first_bytes() { data_sha "$1" $((4 << 20)); }
+buffered() { pattern "$1" $((4 << 20)) | dd of=/dev/repl0 bs=64k iflag=fullblock conv=notrunc status=none; } # SEED
+ok "written through the page cache, and closed" buffered first
+ok "secondary at once" knode secondary 0
+is "$(first_bytes /dev/vda)" "$(pattern_sha first $((4 << 20)))" "all of it is on the disk"
+is "$(first_bytes /dev/vdb)" "$(pattern_sha first $((4 << 20)))" "and on the peer's"
+ok "primary" knode primary 0
+ok "frozen" knode freeze 0 60000
+waits=$(get 0 gate_waits)
+buffered second &
+closing=$!
+wait_for 20 "the last close waits for the freeze" eval "[ \$(get 0 gate_waits) -gt $waits ]"
+is "$(timeout 30 nowait /dev/repl0)" "Resource temporarily unavailable" "a write that may not wait gets to hear so"
+not_ok "no demotion while it is being closed" timeout 20 knode secondary 0
+ok "it is still being closed" kill -0 $closing
+ok "thawed" knode thaw 0
+ended=0; wait $closing || ended=$?
+is "$ended" 0 "closed"
+ok "now it need not wait" wait_for 20 "the write" eval '[ "$(nowait /dev/repl0)" = written ]'
+ok "secondary" knode secondary 0
+is "$(data_sha /dev/vdb $((3 << 20)) $((1 << 20)))" "$(data_sha /dev/vda $((3 << 20)) $((1 << 20)))" "both copies are equal"
+is "$(data_sha /dev/vdb $((3 << 20)) $((1 << 20)))" "$(pattern second $((4 << 20)) | tail -c $((3 << 20)) | sha256sum | cut -d' ' -f1)" \
+	"all of it is on the peer's disk"
+ok "primary" knode primary 0
+ok "a freeze that nobody ends" knode freeze 0 500
+ok "a write goes on after its deadline" timeout 60 dd if=/dev/urandom of=/dev/repl0 bs=4k count=1 oflag=direct conv=notrunc status=none
+
 before=$(get 0 generation)
 sync
 ok "the link is closed" knode leave 1 0
@@ -58,6 +122,8 @@ is "$(get 1 generation)" "$before" "history of the other"
 run_quiet dd if=/dev/urandom of=/dev/repl0 bs=4k count=10 seek=1000 oflag=direct
 diag "dirty after ten blocks: $(get 0 slot0.dirty)"
 ok "demotion" knode secondary 0
+is "$(fsck.repl --json /dev/vda | jq '.volume.slots[] | select(.index == 0) | .dirty_blocks')" "$(get 0 slot0.dirty)" \
+	"from here on the disk says itself what the peer lacks"
 ok "down" knode detach 0
 ok "up again" knode attach 0 v0 /dev/vda
 ok "after a clean stop the map is still there" eval '[ "$(get 0 slot0.dirty)" -ge 10 -a "$(get 0 slot0.dirty)" -lt 3000 ]'

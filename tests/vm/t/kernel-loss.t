@@ -48,6 +48,26 @@ ok "a third copy joins" knode_join 0 2 crc
 ok "load on three copies" load 3
 ok "all three are equal (0 and 1)" knode_equal 0 1
 ok "all three are equal (0 and 2)" knode_equal 0 2
+for gap in 0 0.03; do
+	load 2 >/tmp/load.log 2>&1 &
+	pid=$!
+	applied=$(knode_get 2 applied)
+	wait_for 10 "writes arrive" eval "[ \$(knode_get 2 applied) -gt $applied ]"
+	knode leave 2 0 &
+	leaving=$!
+	sleep $gap # by chance before, in or after the step for the first loss
+	run_quiet knode leave 1 0
+	wait $leaving
+	ended=0; wait "$pid" || ended=$?
+	is "$ended" 0 "two peers are lost, $gap s apart: the load has seen nothing of it"
+	isnt "$(knode_get 0 generation)" "$(knode_get 1 generation)" "the second loss has made a generation, too"
+	isnt "$(knode_get 0 generation)" "$(knode_get 2 generation)" "which the first one lost does not have"
+	catch_up 0 1
+	catch_up 0 2
+	ok "what was dirty makes all copies equal" eval 'knode_equal 0 1 && knode_equal 0 2'
+	ok "both join again" eval 'knode_join 0 1 && knode_join 0 2 crc'
+done
+
 before=$(knode_get 0 generation)
 ok "one of two is lost" knode leave 2 0
 wait_for 10 "the gate opens" knode_is 0 gate 0
@@ -57,6 +77,21 @@ is "$(knode_get 2 generation)" "$before" "the lost one does not"
 
 ok "demotion over a live link" knode secondary 0
 is "$(knode_get 0 slot1.link)" 1 "the link stays"
+primaries() { echo $(($(knode_get 0 role) + $(knode_get 1 role) - 2)); }
+most=0
+for _ in {1..20}; do
+	knode primary 0 2>/dev/null &
+	one=$!
+	knode primary 1 2>/dev/null &
+	other=$!
+	wait $one || true
+	wait $other || true
+	[ "$(primaries)" -le "$most" ] || most=$(primaries)
+	run_quiet knode secondary 0 && run_quiet knode secondary 1
+done
+is "$most" 1 "twenty times both want to be primary at once: never both are, and not always none"
+is "$(knode_get 0 slot1.link)-$(knode_get 1 slot0.link)" 1-1 "the link has survived"
+is "$(knode_get 0 generation)" "$(knode_get 1 generation)" "in one generation"
 ok "the other becomes primary over the same link" knode primary 1
 is "$(knode_get 0 generation)" "$(knode_get 1 generation)" "its generation is here"
 not_ok "two primaries" knode primary 0
@@ -64,7 +99,7 @@ is "$(knode_get 0 slot1.link)" 1 "the attempt has not hurt the link"
 is "$(knode_get 0 generation)" "$(knode_get 1 generation)" "nor the generation"
 run_quiet dd if=/dev/urandom of=/dev/repl1 bs=64k count=64 oflag=direct,dsync
 ok "its writes arrive" knode_equal 0 1
-isnt "$(knode_get 0 slot2.dirty)" 0 "toward the third everything is in doubt"
+isnt "$(knode_get 0 slot2.dirty)" 0 "toward the third they are in doubt"
 exec 7>/dev/repl1
 not_ok "no demotion while it is open" knode secondary 1
 exec 7>&-
@@ -91,12 +126,17 @@ is "$ended" 0 "the load goes on to its end"
 catch_up 0 1
 ok "equal after that" knode_equal 0 1
 
+exec 7</dev/repl0
 load 30 >/tmp/load.log 2>&1 &
 pid=$!
 sleep 1
 ok "forced demotion under load" knode secondary 0 force
 ended=0; wait "$pid" || ended=$?
 isnt "$ended" 0 "the load has failed"
+not_ok "no promotion while somebody has it open from before" eval 'knode primary 0 force 2>/tmp/why'
+ok "in words" grep -q 'still has it open since its forced demotion' /tmp/why
+exec 7<&-
+ok "promotion when it is closed" knode primary 0 force
 klog_allow 'Buffer I/O error on dev repl0|I/O error, dev repl0'
 ok "down" knode detach 0
 ok "down" knode detach 1

@@ -38,6 +38,17 @@ ok "b takes it with the consent of the live peers" ctl b primary spool
 ok "a is live with b" wait_live b a 120
 ok "c is live with b" wait_live b c 120
 ok "load in the other direction" load b 3
+
+# The messages of pairs that begin cross those of pairs that end.
+in_turn() {
+	local i from=b to=a
+	for ((i = 0; i < 6; i++)); do
+		ctl "$from" secondary spool && ctl "$to" primary spool || return 1
+		wait_live "$to" "$from" 120 && wait_live "$to" c 120 || return 1
+		read -r from to <<<"$to $from"
+	done
+}
+ok "a and b take turns, and c follows each" in_turn
 ok "all three are equal at the end" copies_equal a b c
 for node in a b c; do ctl "$node" status | sed 's/^/# /'; done
 ok "everything down" repl_stop

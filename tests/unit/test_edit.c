@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a command changes in a volume's file, and that it changes nothing else.
+ * needs: userspace/ctl/edit.c
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "edit.h"
+#include "tap.h"
+
+static char directory[] = "/tmp/repl-edit-XXXXXX";
+static char path[64];
+
+static void put(const char *text, mode_t mode)
+{
+	FILE *f = fopen(path, "w");
+
+	need(f && fputs(text, f) >= 0 && !fclose(f) && !chmod(path, mode), "the file is there");
+}
+
+static const char *get(void)
+{
+	static char text[1024];
+	FILE *f = fopen(path, "r");
+
+	need(f, "the file can be read");
+	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void edits(void)
+{
+	struct stat st;
+	struct err e;
+
+	put("# the mail spool\n[volume]\nminor = 0\n  device=/dev/old ; died\n\n[peer \"mail2\"]\nmode = sync\n", 0640);
+	is_number(edit_device(path, "/dev/new", &e), 0, "edited");
+	is_text(get(), "# the mail spool\n[volume]\nminor = 0\ndevice = /dev/new\n\n[peer \"mail2\"]\nmode = sync\n",
+		"one line is another");
+	ok(!stat(path, &st) && (st.st_mode & 07777) == 0640, "its mode is what it was");
+	put("[volume]\ndevice = /dev/old", 0600);
+	is_number(edit_device(path, "/dev/new", &e), 0, "a last line without an end");
+	is_text(get(), "[volume]\ndevice = /dev/new\n", "gets one");
+}
+
+static void edits_not(void)
+{
+	char fresh[80];
+	struct err e;
+
+	put("[volume]\ndevices = 3\n", 0600);
+	is_number(edit_device(path, "/dev/new", &e), -EINVAL, "no such line");
+	is_text(get(), "[volume]\ndevices = 3\n", "nothing has changed");
+	put("device = a\ndevice = b\n", 0600);
+	is_number(edit_device(path, "/dev/new", &e), -EINVAL, "two of them");
+	is_text(get(), "device = a\ndevice = b\n", "nothing has changed");
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	ok(access(fresh, F_OK), "nothing is left beside it");
+	unlink(path);
+	is_number(edit_device(path, "/dev/new", &e), -ENOENT, "no file");
+}
+
+int main(void)
+{
+	need(mkdtemp(directory), "a directory");
+	snprintf(path, sizeof(path), "%s/spool.conf", directory);
+	edits();
+	edits_not();
+	rmdir(directory);
+	return tap_end();
+}
