@@ -79,20 +79,29 @@ vm_monitor() { # DIR COMMAND
 	)
 }
 
-# Asks the guest's kernel, which still answers when its userspace does not, what blocks (w) and what runs (l).
-vm_dump_tasks() { # DIR
-	local key size=-1 end=$((SECONDS + 15))
-	for key in w l; do
-		vm_monitor "$1" "chardev-send-break kmsg" || return 0
-		(
-			cd "$1" || exit 1
-			printf '%s' "$key" | socat -t 1 - UNIX-CONNECT:kmsg >/dev/null
-		) || return 0
+# Complete when nothing more comes for two seconds.
+vm_wait_quiet() { # FILE END (in SECONDS)
+	local size=-1
+	while [ "$SECONDS" -lt "$2" ] && [ "$size" != "$(stat -c %s "$1")" ]; do
+		size=$(stat -c %s "$1")
+		sleep 2
 	done
-	# Complete when nothing more comes for a second.
-	while [ "$SECONDS" -lt "$end" ] && [ "$size" != "$(stat -c %s "$1/console.log")" ]; do
-		size=$(stat -c %s "$1/console.log")
-		sleep 1
+}
+
+# Asks the guest's kernel, which still answers when its userspace does not, what blocks (w) and what runs (l). A guest that
+# the host hardly runs may miss the key after the break, or answer late: each is asked for until its heading is there.
+vm_dump_tasks() { # DIR
+	local key size=-1 end=$((SECONDS + 60))
+	local -A heading=([w]='sysrq: Show Blocked State' [l]='sysrq: Show backtrace of all active CPUs')
+	for key in w l; do
+		while [ "$SECONDS" -lt "$end" ] && ! grep -q "${heading[$key]}" "$1/console.log"; do
+			vm_monitor "$1" "chardev-send-break kmsg" || return 0
+			(
+				cd "$1" || exit 1
+				printf '%s' "$key" | socat -t 1 - UNIX-CONNECT:kmsg >/dev/null
+			) || return 0
+			vm_wait_quiet "$1/console.log" "$end"
+		done
 	done
 }
 

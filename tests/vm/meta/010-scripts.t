@@ -12,7 +12,7 @@ expect fail "a failing check" fault.t "--env FAULT=not-ok" '^not ok 2 - one is t
 expect fail "a script that dies" fault.t "--env FAULT=dies" '^not ok 2 - the test script exits with 0 \(it was 1\)'
 expect fail "a script that stops half way" fault.t "--env FAULT=half" '^not ok 2 - the test script reaches its end'
 expect fail "fewer tests than planned" fault.t "--env FAULT=plan" '^not ok 2 - as many tests as planned \(7 planned, 1 run\)'
-expect fail "a script that hangs" fault.t "--env FAULT=hangs --timeout 25" '^not ok 2 - the test ends within [0-9]+ s'
+expect fail "a script that hangs" fault.t "--env FAULT=hangs --timeout 5" '^not ok 2 - the test ends within [0-9]+ s'
 expect fail "a VM that ends early" fault.t "--env FAULT=powers-off" '^not ok 2 - the VM lives until the test has ended'
 expect fail "a test that tests nothing" nothing.t "" '^not ok 1 - the test tests something'
 expect pass "a test that is skipped" nothing.t "--env SKIP=1" "^1\.\.0 # SKIP for the test's sake"

@@ -13,9 +13,9 @@ expect fail "an oops" fault.t "--env FAULT=module-oops" \
 	'^not ok 2 - the VM lives until' '^not ok 3 - kernel log is clean' 'NULL pointer dereference'
 expect fail "a panic" fault.t "--env FAULT=module-panic" \
 	'^not ok 2 - the VM lives until' 'Kernel panic - not syncing: planted panic'
-expect fail "a task that waits for ever" fault.t "--env FAULT=module-stuck --timeout 30" \
+expect fail "a task that waits for ever" fault.t "--env FAULT=module-stuck --timeout 10" \
 	'^not ok 2 - the test ends within [0-9]+ s' 'task:insmod'
-expect fail "a processor that never comes back" fault.t "--env FAULT=module-lockup --timeout 30" \
+expect fail "a processor that never comes back" fault.t "--env FAULT=module-lockup --timeout 10" \
 	'^not ok 2 - the test ends within [0-9]+ s' 'lock_up'
 expect fail "a module that will not unload" fault.t "--env FAULT=module-pin" \
 	'^not ok 2 - modules unload' 'repl_meta is in use'

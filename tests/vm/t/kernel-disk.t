@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=500 disks=64M,64M,64M with=fio
+# vm: once=6.12 mem=768 timeout=500 disks=64M,64M,64M with=fio
 #
 # A disk that fails while a peer is live: the primary goes on without it, reads are repaired, and a copy that missed
 # something is never trusted.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=500 disks=64M,64M,64M,2G,2G with=fio
+# vm: once=6.1 mem=768 timeout=500 disks=64M,64M,64M,2G,2G with=fio
 #
 # A stop that cannot be recorded, links that end in the middle of a role change, three nodes and their
 # generations, and zeroing that a peer is slow to do.

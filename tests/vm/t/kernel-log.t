@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=600 disks=256M,256M with=fio
+# vm: once=6.1 mem=768 timeout=600 disks=256M,256M with=fio
 #
 # The region log: after an unclean stop what was written lately is in doubt, and nothing else; and what is in doubt
 # is enough to make the copies equal. A stop is made unclean by a disk that takes no write any more.

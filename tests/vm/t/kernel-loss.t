@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=512 timeout=400 disks=48M,48M,48M with=fio
+# vm: once=6.12 mem=512 timeout=400 disks=48M,48M,48M with=fio
 #
 # Links that die under load, three copies, roles that change over a live link.
 # shellcheck source=tests/vm/lib.sh

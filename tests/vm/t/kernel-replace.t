@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=600 disks=64M,64M,64M,64M with=fio
+# vm: once=6.1 mem=768 timeout=600 disks=64M,64M,64M,64M with=fio
 #
 # A primary whose disk has failed is given a new one under load: what is refused, what is on it at the end, and that it
 # is no copy before.

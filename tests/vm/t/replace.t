@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=768 timeout=600 disks=64M,64M,64M,64M with=fio
+# vm: once=6.12 mem=768 timeout=600 disks=64M,64M,64M,64M with=fio
 #
 # A disk dies and another one takes its place, while the volume is written to: on the primary, on the secondary, with an
 # agent that dies meanwhile; and what is refused.
