@@ -77,6 +77,14 @@ struct compat_limits {
 	bool discard;
 };
 
+/* Bytes.  One above the largest discard would let the block layer split none of them. */
+static inline unsigned int compat_granularity(const struct compat_limits *l, unsigned int pbs,
+					      struct block_device *lower)
+{
+	return min(max(pbs, bdev_discard_granularity(lower)),
+		   l->max_zero_sectors << SECTOR_SHIFT);
+}
+
 #ifdef BLK_FEAT_STABLE_WRITES
 
 static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
@@ -91,11 +99,11 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 	lim.max_hw_sectors = l->max_io_sectors;
 	lim.max_segments = BIO_MAX_VECS;
 	lim.max_zone_append_sectors = 0;
+	lim.dma_alignment = max_t(unsigned int, lim.dma_alignment, bdev_dma_alignment(lower));
 	lim.max_write_zeroes_sectors = l->max_zero_sectors;
 	if (l->discard) {
 		lim.max_hw_discard_sectors = l->max_zero_sectors;
-		lim.discard_granularity = max(lim.physical_block_size,
-					      bdev_discard_granularity(lower));
+		lim.discard_granularity = compat_granularity(l, lim.physical_block_size, lower);
 	} else {
 		lim.max_hw_discard_sectors = 0;
 	}
@@ -127,11 +135,12 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 	blk_queue_physical_block_size(q, max(l->lbs, bdev_physical_block_size(lower)));
 	blk_queue_max_hw_sectors(q, l->max_io_sectors);
 	blk_queue_max_segments(q, BIO_MAX_VECS);
+	blk_queue_update_dma_alignment(q, bdev_dma_alignment(lower));
 	blk_queue_max_write_zeroes_sectors(q, l->max_zero_sectors);
 	if (l->discard) {
 		blk_queue_max_discard_sectors(q, l->max_zero_sectors);
-		q->limits.discard_granularity = max(queue_physical_block_size(q),
-						    bdev_discard_granularity(lower));
+		q->limits.discard_granularity =
+			compat_granularity(l, queue_physical_block_size(q), lower);
 	} else {
 		blk_queue_max_discard_sectors(q, 0);
 	}

@@ -251,7 +251,7 @@ void link_kill_locked(struct link *link, const char *reason)
 	}
 	wake_up_all(&link->wait);
 	wake_up_all(&link->applied);
-	queue_work(repl_wq, &link->teardown);
+	queue_work(repl_teardown_wq, &link->teardown);
 }
 
 /**

@@ -7,7 +7,7 @@
  *
  * Life: link_create() -> link_publish() makes it a slot's ->link -> link_kill(),
  * from any context and any number of times, makes it ->closing -> link_teardown()
- * on repl_wq stops both threads, sets the bits, ends the legs, and frees.
+ * on repl_teardown_wq stops both threads, sets the bits, ends the legs, and frees.
  * Who may still use a link: its two threads and its tick, until the teardown has
  * stopped them; an apply that came over it, counted in ->applying, for which the
  * teardown waits; and whoever finds it through a slot, under io_lock.

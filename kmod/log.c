@@ -396,7 +396,7 @@ static void log_clean(struct work_struct *work)
 	struct volume *v = container_of(to_delayed_work(work), struct volume, log.clean);
 	unsigned int noio = memalloc_noio_save();
 	unsigned int todo = clean_look(v);
-	struct why why;
+	struct why why = {};
 
 	if (todo & (CLEAN_DROP | CLEAN_TELL)) {
 		if (!role_flush_live(v, &why) &&

@@ -185,12 +185,28 @@ static int super_write(struct volume *v, unsigned int copy)
 			  copy_offset(area_end(s), copy), v->meta_page);
 }
 
+/*
+ * The superblock is written behind a flush.  On the data's own device that flush was for
+ * the data, too, and its error is reported this once.
+ */
+static void flush_may_have_failed(struct volume *v)
+{
+	detach_failed(v, 0, v->size);
+	/* A copy that was about to say that it does not count need not say so again. */
+	if (v->next->flags & cpu_to_le32(REPL_SB_CONSISTENT))
+		detach_doubt(v);
+}
+
 static int commit_failed(struct volume *v, int err, struct why *why)
 {
 	volume_count(v, REPL_C_ERRORS, 1);
-	spin_lock_irq(&v->io_lock);
-	detach_locked(v);
-	spin_unlock_irq(&v->io_lock);
+	if (volume_meta(v) == &v->data) {
+		flush_may_have_failed(v);
+	} else {
+		spin_lock_irq(&v->io_lock);
+		detach_locked(v);
+		spin_unlock_irq(&v->io_lock);
+	}
 	return why_set(why, err, "%s: the superblock on %pg cannot be written", v->name,
 		       volume_meta(v)->bdev);
 }

@@ -687,7 +687,7 @@ void netlink_event(struct volume *v, enum repl_event event, int slot, const char
 	msg = status_event(&family, v, event, slot, text);
 	/* Nobody listens, or a listener's buffer is full: it will read again. */
 	if (msg)
-		genlmsg_multicast_netns(&family, v->net, msg, 0, 0, GFP_NOIO);
+		genlmsg_multicast_netns(&family, v->net, msg, 0, 0, GFP_NOWAIT | __GFP_NOWARN);
 }
 
 int netlink_init(void)

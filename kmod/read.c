@@ -51,18 +51,18 @@ static void repair_free(struct bio *repair)
 	kfree(repair);
 }
 
-/* NULL without memory. */
+/* NULL without memory: for it nothing waits, since the reader may be what frees some. */
 static struct bio *repair_alloc(struct volume *v, const struct read *read)
 {
 	unsigned int left = read->iter.bi_size, pages = DIV_ROUND_UP(left, PAGE_SIZE);
-	struct bio *bio = bio_kmalloc(pages, GFP_NOIO | __GFP_NOWARN);
+	struct bio *bio = bio_kmalloc(pages, GFP_NOWAIT | __GFP_NOWARN);
 
 	if (!bio)
 		return NULL;
 	bio_init(bio, v->data.bdev, bio->bi_inline_vecs, pages, REQ_OP_WRITE | REQ_SYNC);
 	bio->bi_iter.bi_sector = read->iter.bi_sector;
 	while (left) {
-		struct page *page = alloc_page(GFP_NOIO | __GFP_NOWARN);
+		struct page *page = alloc_page(GFP_NOWAIT | __GFP_NOWARN);
 
 		if (!page) {
 			repair_free(bio);
@@ -80,7 +80,9 @@ static void read_end(struct read *read, blk_status_t status)
 	struct bio *upper = read->upper;
 
 	bio_put(&read->clone);
-	upper->bi_status = status;
+	/* What was split ends in its last piece, which has the others' errors by now. */
+	if (status)
+		upper->bi_status = status;
 	bio_endio(upper);
 	volume_put(v);
 }
@@ -110,7 +112,10 @@ static void repair_done(struct bio *bio)
 		volume_count(v, REPL_C_READ_REPAIRS, 1);
 	} else {
 		volume_count(v, REPL_C_ERRORS, 1);
-		detach_failed(v, (u64)read->iter.bi_sector << SECTOR_SHIFT, read->iter.bi_size);
+		/* The disk may be given up by now; the one that replaces it has not failed. */
+		if (!READ_ONCE(v->diskless))
+			detach_failed(v, (u64)read->iter.bi_sector << SECTOR_SHIFT,
+				      read->iter.bi_size);
 	}
 	/* The reader has its data, wherever they came from. */
 	remote_end(read, BLK_STS_OK);

@@ -546,6 +546,12 @@ static int check_fresh(struct volume *v, const struct backing *data, struct why 
 			       "%s: %pg was made with other parameters: mkfs.repl --slots %u --block-size %u --region-size %u",
 			       v->name, data->bdev, v->slots, 1u << v->lbs_shift,
 			       1u << v->region_shift);
+	/* What the volume's users may hand down was settled when the volume came up. */
+	if (bdev_dma_alignment(data->bdev) > queue_dma_alignment(v->disk->queue))
+		return why_set(why, -EINVAL,
+			       "%s: %pg needs buffers aligned to %u bytes, the volume promises %u: take it down, replace the disk in the configuration, up again",
+			       v->name, data->bdev, bdev_dma_alignment(data->bdev) + 1,
+			       queue_dma_alignment(v->disk->queue) + 1);
 	return 0;
 }
 

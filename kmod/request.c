@@ -53,7 +53,9 @@ static void request_end(struct request *req)
 {
 	struct bio *upper = req->upper;
 
-	upper->bi_status = req->status;
+	/* What was split ends in its last piece, which has the others' errors by now. */
+	if (req->status)
+		upper->bi_status = req->status;
 	bio_put(&req->clone);
 	bio_endio(upper);
 }
@@ -109,8 +111,8 @@ static void request_broken(struct request *req)
 	struct volume *v = req->volume;
 
 	volume_count(v, REPL_C_ERRORS, 1);
-	/* What the device's cache has lost with a flush may be anything. */
-	if (is_flush(req->upper))
+	/* What the device's cache has lost with a flush, or with a write's own, may be anything. */
+	if (op_is_flush(req->upper->bi_opf))
 		detach_failed(v, 0, v->size);
 	else
 		detach_failed(v, (u64)req->range.start << SECTOR_SHIFT,

@@ -307,16 +307,21 @@ int slot_set(struct op *op, struct why *why)
 	return slot_assign(v, slot, op, why);
 }
 
-/* What lies beyond the end is ignored. */
-static void mark_extent(struct slot *slot, const struct repl_extent *extent)
+/*
+ * What lies beyond the end is ignored.  One extent at a time: each may be the whole volume,
+ * and no step of control comes between, which alone could make the slot live or free.
+ */
+static void mark_extent(struct volume *v, struct slot *slot, const struct repl_extent *extent)
 {
 	u64 count;
 
 	if (extent->block >= slot->map.bits || !extent->count)
 		return;
 	count = min(extent->count, slot->map.bits - extent->block);
+	spin_lock_irq(&v->io_lock);
 	map_set(&slot->map, extent->block, count);
 	touch(slot, extent->block, extent->block + count - 1);
+	spin_unlock_irq(&v->io_lock);
 }
 
 /**
@@ -335,11 +340,11 @@ int slot_mark_extents(struct op *op, struct why *why)
 		if ((op->u.mark.mask & (1u << i)) && v->slot[i].link)
 			err = why_set(why, -EBUSY, "%s: slot %u is live, its map must be empty",
 				      v->name, i);
+	spin_unlock_irq(&v->io_lock);
 	for (i = 0; !err && i < v->slots; i++)
 		for (n = 0; (op->u.mark.mask & (1u << i)) && v->slot[i].kind &&
 			    n < op->u.mark.count; n++)
-			mark_extent(&v->slot[i], &op->u.mark.extents[n]);
-	spin_unlock_irq(&v->io_lock);
+			mark_extent(v, &v->slot[i], &op->u.mark.extents[n]);
 	/* No write goes with them that would log their regions. */
 	return err ?: meta_save_maps(v, why);
 }
@@ -446,7 +451,9 @@ static void grant_resume(struct volume *v)
 int slot_join(struct op *op, struct why *why)
 {
 	struct volume *v = op->volume;
+	__le32 doubts = v->super.flags & cpu_to_le32(REPL_SB_UNPROVEN | REPL_SB_CRASHED);
 	struct link *link = op->u.link.link;
+	struct repl_super *s;
 	int err;
 
 	if (op->u.link.flags & REPL_LINK_FOLLOW)
@@ -479,7 +486,11 @@ int slot_join(struct op *op, struct why *why)
 stop:
 	link_abandon(link);
 forget:
-	meta_edit(v)->slot[op->u.link.slot].flags &= ~cpu_to_le32(REPL_SS_LIVE);
+	s = meta_edit(v);
+	s->slot[op->u.link.slot].flags &= ~cpu_to_le32(REPL_SS_LIVE);
+	/* Who follows has the leader's copy; who leads has nobody yet who has proved it. */
+	if (!(op->u.link.flags & REPL_LINK_FOLLOW))
+		s->flags |= doubts;
 	meta_commit(v, why);
 	return err;
 }

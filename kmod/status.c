@@ -223,13 +223,14 @@ int status_put(struct sk_buff *msg, const struct genl_family *family, u32 portid
  * @slot: whose, or negative
  * @text: in words
  *
- * Context: may sleep.
+ * Writes may be waiting for what comes after an event, so it waits for no memory.
+ *
  * Return: the message, or NULL: events may be lost.
  */
 struct sk_buff *status_event(const struct genl_family *family, struct volume *v,
 			     enum repl_event event, int slot, const char *text)
 {
-	struct sk_buff *msg = genlmsg_new(NLMSG_GOODSIZE, GFP_NOIO);
+	struct sk_buff *msg = genlmsg_new(NLMSG_GOODSIZE, GFP_NOWAIT | __GFP_NOWARN);
 	void *head;
 
 	if (!msg)

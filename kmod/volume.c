@@ -18,6 +18,7 @@
 #include "volume.h"
 
 struct workqueue_struct *repl_wq;
+struct workqueue_struct *repl_teardown_wq;
 
 enum { ZEROERS = 8 };	/* zeroing of one volume at a time */
 
@@ -42,10 +43,8 @@ static void volume_free(struct work_struct *work)
 		destroy_workqueue(v->logger);
 	if (v->zeroing)
 		destroy_workqueue(v->zeroing);
-	for (i = 0; i < REPL_SLOTS_MAX; i++) {
-		map_free(&v->slot[i].map);
-		kvfree(v->slot[i].touched);
-	}
+	for (i = 0; i < REPL_SLOTS_MAX; i++)
+		slot_free_maps(&v->slot[i]);
 	log_free(&v->log);
 	if (v->meta_page)
 		__free_page(v->meta_page);
@@ -484,14 +483,29 @@ int volume_detach(struct op *op, struct why *why)
 	return force ? 0 : err;
 }
 
+static void destroy_queues(void)
+{
+	/* A teardown may drop the last reference, which queues there. */
+	if (repl_teardown_wq)
+		destroy_workqueue(repl_teardown_wq);
+	if (repl_wq)
+		destroy_workqueue(repl_wq);
+}
+
 int volume_init(void)
 {
-	repl_wq = alloc_workqueue("repl", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0);
-	return repl_wq ? 0 : -ENOMEM;
+	const unsigned int flags = WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND;
+
+	repl_wq = alloc_workqueue("repl", flags, 0);
+	repl_teardown_wq = alloc_workqueue("repl_teardown", flags, 0);
+	if (repl_wq && repl_teardown_wq)
+		return 0;
+	destroy_queues();
+	return -ENOMEM;
 }
 
 void volume_exit(void)
 {
 	wait_event(volumes_gone, !atomic_read(&volumes_alive));
-	destroy_workqueue(repl_wq);
+	destroy_queues();
 }

@@ -234,6 +234,8 @@ struct op {
 };
 
 extern struct workqueue_struct *repl_wq;	/* data path work; reclaim-safe, never long */
+/* Waits for a link's threads and applies, which may need what is queued on the other one. */
+extern struct workqueue_struct *repl_teardown_wq;
 
 struct volume *volume_get_minor(struct net *net, u32 minor);
 struct volume *volume_next(struct net *net, u32 *minor);

@@ -7,6 +7,7 @@
  * needs: userspace/agent/msg.c userspace/agent/action.c
  */
 #include "core.h"
+#include "id.h"
 #include "pair.h"
 
 #include <endian.h>
@@ -809,10 +810,51 @@ static void follows_nobody(void)
 	end();
 }
 
+/* The last FOLLOW that was sent is of @c. */
+static bool asked_to_follow(struct copy *c)
+{
+	const struct repl_msg_volume *follow = NULL;
+	struct err e;
+
+	for (unsigned int i = 0; i < sent_count; i++)
+		if (sent[i].type == REPL_MSG_FOLLOW)
+			follow = (const void *)sent[i].body;
+	return follow && !copy_unpack(c, follow, &e);
+}
+
+/*
+ * Who is asked to follow, and is bound to a third that is away, says nothing until something
+ * changes.  It would follow a primary.
+ */
+static void promoted_while_it_waits(void)
+{
+	struct copy c, state;
+
+	begin(true);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	need(asked_to_follow(&state) && pair->phase == PHASE_L_FOLLOW, "this side leads");
+	clear();
+	core_get(volume);
+	settle();
+	need(!sent_count, "as long as nothing changes, it waits");
+	kernel.role = REPL_ROLE_PRIMARY;
+	kernel.generation = id(2);
+	core_get(volume);
+	settle();
+	ok(asked_to_follow(&state) && (state.flags & REPL_MV_PRIMARY) &&
+	   id_equal(&state.generation, &kernel.generation),
+	   "who has become primary asks again to be followed");
+	end();
+}
+
 int main(void)
 {
 	hellos();
 	follows_nobody();
+	promoted_while_it_waits();
 	not_a_peer();
 	newest_wins();
 	silence();

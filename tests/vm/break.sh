@@ -3,9 +3,9 @@
 #
 # Breaks of the connection between two nodes: what coming back costs, by counter, and that nothing is forgotten, however
 # often and whenever it breaks. A test includes lib.sh and repl.sh, sets BREAK_ENCRYPTION to tls or none, and includes
-# this. The rounds at the end are random: --env SEED=N repeats them.
+# this. The rounds at the end are random: --env SEED=N repeats them, ROUNDS=N makes more.
 
-ROUNDS=10
+ROUNDS=${ROUNDS:-6}
 BLOCK=4096
 
 repl_node a /dev/vda

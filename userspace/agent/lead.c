@@ -486,6 +486,17 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 	}
 }
 
+/*
+ * A follower that is bound to another says nothing, and waits for a change.  What binds it
+ * may not hold against a primary, or a newer generation: this is the change.
+ */
+static bool asked_too_early(const struct pair *p)
+{
+	return p->phase == PHASE_L_FOLLOW &&
+	       (((p->mine.flags ^ p->said.flags) & REPL_MV_PRIMARY) ||
+		!id_equal(&p->mine.generation, &p->said.generation));
+}
+
 void lead_snapshot(struct pair *p)
 {
 	const struct volume *v = p->volume;
@@ -496,6 +507,9 @@ void lead_snapshot(struct pair *p)
 		pair_leave(p, false, "this copy is being caught up itself now: it leads nobody");
 	else if (p->mine.flags & REPL_MV_FAILING)
 		pair_leave(p, false, "the disk here has failed: nothing can be copied from it");
+	else if (asked_too_early(p))
+		pair_leave(p, false, "this copy has changed since %s was asked to follow: once more",
+			   p->peer->name);
 	else if (p->phase == PHASE_L_ADOPT && !(p->mine.flags & REPL_MV_LIVE))
 		pair_leave(p, true, "the link was lost before %s adopted it", p->peer->name);
 }

@@ -4,6 +4,7 @@
 #
 # Three copies, and the primary is lost: what the two others may differ in is little, and it is enough. So it is
 # when one of these has lost its power in the same moment. A disk that takes no write any more stands for a power cut.
+# --env SEED=N repeats a run, --env ROUNDS=N makes more of it.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/knode.sh
@@ -106,12 +107,23 @@ round() { # ROUND LEADER FOLLOWER CRASHED... : who is left, the first of them be
 	ok "round $round: the two others know of each other" wait_for 60 "they are told" settled 1 2
 }
 
-diag "the primary is lost in the middle of writing"
-round 1 1 2 0
-round 2 2 1 0
-diag "the primary and a peer are lost together"
-round 3 2 1 0 1
-round 4 1 2 0 1
+# Who is left to lead alternates, in the rounds of one run and from run to run.
+n=0 turn=$((RANDOM % 2))
+take_turns() { # HOW : alone, or with the follower's power lost, too
+	local lead=$((1 + (n + turn) % 2))
+	n=$((n + 1))
+	if [ "$1" = alone ]; then
+		round "$n" "$lead" $((3 - lead)) 0
+	else
+		round "$n" "$lead" $((3 - lead)) 0 $((3 - lead))
+	fi
+}
+for ((rounds = 0; rounds < ${ROUNDS:-1}; rounds++)); do
+	diag "the primary is lost in the middle of writing"
+	take_turns alone
+	diag "the primary and a peer are lost together"
+	take_turns both
+done
 
 diag "a peer cannot write its log"
 bytes=$(knode_get 1 size)
