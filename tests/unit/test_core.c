@@ -527,6 +527,80 @@ static void former_primary(void)
 	end();
 }
 
+static void hear_consent(uint32_t conn, bool granted)
+{
+	struct msg_consent c = { .generation = id(1), .granted = granted };
+	struct repl_msg_consent m;
+
+	msg_pack_consent(&c, &m);
+	hear(conn, REPL_MSG_CONSENT, &m, sizeof(m));
+}
+
+static void ask_primary(bool peer_dead)
+{
+	struct core_request r = { .id = 5, .volume = "spool", .peer_dead = peer_dead };
+
+	clear();
+	core_primary(&core, &r);
+	settle();
+}
+
+/* Without a link no kernel refuses the second one: it is the agents who must. */
+static void not_both(void)
+{
+	struct copy c;
+
+	live(1, &c);
+	need(consent_asked(1)->granted, "it consents");
+	ask_primary(false);
+	ok(answer[0] == '0' && strstr(answer, "consented to mail2"),
+	   "who has just consented does not begin itself: %s", answer);
+	core.now += CORE_CONSENT_MS;
+	ask_primary(false);
+	ok(!answer[0] && sent_count == 1 && sent[0].type == REPL_MSG_CONSENT_ASK,
+	   "later it may");
+	clear();
+	ok(consent_asked(1)->granted, "while it only asks, the lower key goes first");
+	clear();
+	hear_consent(1, true);
+	need(op_count && ops[op_count - 1].kind == OP_ROLE, "with consent it begins");
+	clear();
+	ok(!consent_asked(1)->granted, "then it consents no more");
+	end();
+}
+
+/* Its writes are here only if this copy is live with it. */
+static void lost_after_consent(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(1), .granted = true };
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	clear();
+	msg_pack_consent(&ask, &m);
+	hear(1, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	need(sent_count == 1 && ((const struct repl_msg_consent *)sent[0].body)->granted,
+	     "a survivor consents to the other one");
+	core_session_down(&core, 1, "lost");
+	core.now += CORE_CONSENT_MS;
+	ask_primary(true);
+	ok(answer[0] == '0' && strstr(answer, "newer when it was last seen"),
+	   "which is lost: it may have begun, and written: %s", answer);
+	/* It was not so. */
+	come(2);
+	hear_hello(2, 1, 1, "spool");
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	core_session_down(&core, 2, "lost");
+	ask_primary(true);
+	ok(!strstr(answer, "newer"), "seen again in the old generation, it had not: %s", answer);
+	end();
+}
+
 static void smaller_peer(void)
 {
 	struct core_request r = { .id = 4, .volume = "spool" };
@@ -866,6 +940,8 @@ int main(void)
 	links();
 	newer_offer();
 	former_primary();
+	not_both();
+	lost_after_consent();
 	smaller_peer();
 	worn_keys();
 	grows();

@@ -259,10 +259,8 @@ static void consent(void)
 	consents(false, "primary itself", "a primary does not");
 	c.knows_primary = "mail3";
 	consents(false, "mail3 is primary", "who knows a primary does not");
-	c.asking = c.lower = true;
-	consents(false, "about to", "who asks itself and has the lower key does not");
-	c.asking = true;
-	consents(true, NULL, "who asks itself and has the higher key does");
+	c.about_to = true;
+	consents(false, "about to", "who asks itself and goes first does not");
 	c.granted = "mail3";
 	consents(false, "consented to mail3", "who has just consented to another does not");
 	c.granted = "mail1";

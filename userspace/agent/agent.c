@@ -54,8 +54,10 @@ static void get(struct agent *a, struct volume *v)
 		core_snapshot(v, &k);
 	else if (ret == -ENODEV)
 		core_snapshot(v, NULL);
-	else
+	else {
 		log_error(v->name, "the kernel does not answer: %s", e.text);
+		core_no_snapshot(v);
+	}
 }
 
 static void drop_work(struct pair_io *io)

@@ -216,6 +216,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 		return;
 	}
 	v->k = *k;
+	v->get_at = 0;
 	v->known = true;
 	v->known_at = v->core->now;
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
@@ -233,6 +234,20 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	resize_snapshot(v);
 	replace_snapshot(v);
 	task_go(v);
+}
+
+void core_no_snapshot(struct volume *v)
+{
+	/* Procedures wait for it. */
+	v->get_at = v->core->now + CORE_RETRY_MIN_MS;
+}
+
+static void get_again(struct volume *v)
+{
+	if (!v->get_at || v->core->now < v->get_at)
+		return;
+	v->get_at = 0;
+	core_get(v);
 }
 
 void core_event(struct core *c, struct volume *v)
@@ -272,6 +287,7 @@ void core_tick(struct core *c)
 		next = v->next;
 		for (unsigned int i = 0; i < v->pair_count; i++)
 			pair_tick(v->pair[i]);
+		get_again(v);
 		replace_tick(v);
 		task_tick(v);
 	}
@@ -298,6 +314,7 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->resolve.deadline);
 		}
 		sooner(&at, v->task.deadline);
+		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);
 	}
 	for (const struct waiter *w = c->waiters; w; w = w->next)

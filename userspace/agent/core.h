@@ -182,7 +182,7 @@ struct pair {
 	bool closing;			/* the slot's last link has I/O left */
 	struct verdict verdict;
 	bool judged;
-	struct repl_id outrun;		/* generation of this copy in which the peer's was newer */
+	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */
 
@@ -275,6 +275,7 @@ struct volume {
 	struct repl_id consent_from;	/* the generation that it may end */
 	/* A new disk that is being filled; replace.c. */
 	bool filling;
+	uint64_t get_at;		/* when to ask the kernel again that gave no answer; 0: never */
 	uint64_t fill_at;		/* when to look again; 0: never */
 	uint64_t fill_words_at;
 	unsigned int fill_percent;	/* as said last */
@@ -356,6 +357,8 @@ uint64_t core_deadline(const struct core *c);
 
 /** core_snapshot - the answer to ACTION_GET; @k is NULL when the volume is gone */
 void core_snapshot(struct volume *v, const struct kernel_volume *k);
+/** core_no_snapshot - ACTION_GET failed, which may mean no more than that memory is short */
+void core_no_snapshot(struct volume *v);
 
 /** core_event - the kernel says that something changed; @v NULL: everything may have */
 void core_event(struct core *c, struct volume *v);

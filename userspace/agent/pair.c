@@ -216,6 +216,8 @@ static void judge(struct pair *p)
 	p->judged = true;
 	if (verdict_newer(&p->theirs, &p->mine))
 		p->outrun = p->mine.generation;
+	else if (id_equal(&p->theirs.generation, &p->mine.generation) && !task_may_begin(p))
+		p->outrun = (struct repl_id){ 0 };
 	log_verdict(p);
 }
 

@@ -248,6 +248,9 @@ void promote_plan(struct promote_plan *plan, const struct promote_facts *f)
 	} else if (f->force) {
 		plan->step = PROMOTE_GO;
 		plan->flags = REPL_F_FORCE;
+	} else if (f->granted) {
+		refuse(plan, "%s: this node has just consented to %s becoming primary: see what becomes "
+		       "of that, or try again in some seconds", f->volume, f->granted);
 	} else if (f->peer_dead) {
 		plan_peer_dead(plan, f);
 	} else if (f->consistent) {
@@ -268,7 +271,7 @@ bool promote_consent(const struct promote_consent *c, char text[REPL_TEXT_MAX])
 		snprintf(text, REPL_TEXT_MAX, "it is primary itself: make it secondary first");
 	else if (c->knows_primary)
 		snprintf(text, REPL_TEXT_MAX, "%s is primary", c->knows_primary);
-	else if (c->asking && c->lower)
+	else if (c->about_to)
 		snprintf(text, REPL_TEXT_MAX, "it is about to become primary itself");
 	else if (c->granted && strcmp(c->granted, c->node))
 		snprintf(text, REPL_TEXT_MAX, "it has just consented to %s", c->granted);

@@ -35,6 +35,7 @@ struct promote_facts {
 	bool consistent;
 	bool identity;		/* this copy holds a volume, or a part of one */
 	bool force, peer_dead;	/* what the administrator said */
+	const char *granted;	/* whom this node has consented to, who may still begin, or NULL */
 	unsigned int slots;	/* peer slots in use, configured or not */
 	unsigned int peer_count;
 	struct promote_peer peer[REPL_SLOTS_MAX];
@@ -68,8 +69,7 @@ struct promote_consent {
 	bool consistent;		/* this copy */
 	bool identity;			/* it holds a volume, or a part of one */
 	bool same_generation;
-	bool asking;			/* this node asks for itself */
-	bool lower;			/* this node's key is lower than the asking one's */
+	bool about_to;			/* this node asks for itself, and goes first */
 	const char *newer;		/* a third peer whose copy continues this one, or NULL */
 	const char *absent;		/* a third peer that was in sync, but is not connected, or NULL */
 	bool peer_dead;			/* the asking node's administrator says that it is off */

@@ -233,6 +233,26 @@ static void ask(struct pair *p)
 	session_send(p, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
 }
 
+/*
+ * To whom this copy has consented, while that may still come true: whoever has begun its
+ * generation, in which this copy is by now, has had the use of it.  One that is away is
+ * believed to have begun it only if @dead: then it is said to be off.
+ */
+static const char *consented_to(const struct volume *v, bool dead)
+{
+	const struct pair *p = NULL;
+
+	if (!v->consent_to || v->core->now >= v->consent_until)
+		return NULL;
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->peer == v->consent_to)
+			p = v->pair[i];
+	if (p && !id_equal(&v->consent_from, &v->k.generation) &&
+	    (p->have_theirs ? id_equal(&p->theirs.generation, &v->k.generation) : dead))
+		return NULL;
+	return v->consent_to->name;
+}
+
 void core_primary(struct core *c, const struct core_request *r)
 {
 	struct volume *v = task_volume(c, r);
@@ -244,6 +264,7 @@ void core_primary(struct core *c, const struct core_request *r)
 	gather(&facts, v);
 	facts.force = r->force;
 	facts.peer_dead = r->peer_dead;
+	facts.granted = consented_to(v, r->peer_dead);
 	promote_plan(&plan, &facts);
 	if (plan.step == PROMOTE_REFUSED || plan.step == PROMOTE_ALREADY) {
 		core_reply(c, r->id, plan.step == PROMOTE_ALREADY, "%s", plan.text);
@@ -323,6 +344,12 @@ void task_peer_changed(struct pair *p)
 	check_waiters(v);
 }
 
+/* While its consent to this copy's promotion may be used, it must not get this copy's. */
+static bool is_about_to(const struct pair *p)
+{
+	return p->volume->task.kind == TASK_PRIMARY && (p->peer->lower || p->granted);
+}
+
 static const char *other_primary(const struct pair *but)
 {
 	const struct volume *v = but->volume;
@@ -346,6 +373,13 @@ static const char *newer_peer(const struct pair *but)
 	return NULL;
 }
 
+bool task_may_begin(const struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	return v->consent_to == p->peer && v->core->now < v->consent_until;
+}
+
 static const char *linked_peer(const struct pair *but)
 {
 	const struct volume *v = but->volume;
@@ -354,26 +388,6 @@ static const char *linked_peer(const struct pair *but)
 		if (v->pair[i] != but && (v->pair[i]->mine.flags & REPL_MV_LIVE))
 			return v->pair[i]->peer->name;
 	return NULL;
-}
-
-/*
- * To whom this copy has consented, while that may still come true: whoever has begun its
- * generation, in which this copy is by now, has had the use of it.  One that is away is
- * believed to have begun it only if @dead: then it is said to be off.
- */
-static const char *consented_to(const struct volume *v, bool dead)
-{
-	const struct pair *p = NULL;
-
-	if (!v->consent_to || v->core->now >= v->consent_until)
-		return NULL;
-	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i]->peer == v->consent_to)
-			p = v->pair[i];
-	if (p && !id_equal(&v->consent_from, &v->k.generation) &&
-	    (p->have_theirs ? id_equal(&p->theirs.generation, &v->k.generation) : dead))
-		return NULL;
-	return v->consent_to->name;
 }
 
 void task_consent_asked(struct pair *p, const struct msg_consent *m)
@@ -386,7 +400,7 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m)
 		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
 		.identity = v->k.sb_flags & REPL_SB_IDENTITY,
 		.same_generation = id_equal(&m->generation, &v->k.generation),
-		.asking = v->task.kind == TASK_PRIMARY, .lower = p->peer->lower,
+		.about_to = is_about_to(p),
 		.newer = newer_peer(p), .absent = pair_absent(p), .peer_dead = m->granted,
 		.linked = linked_peer(p), .granted = consented_to(v, m->granted),
 	};
@@ -402,6 +416,9 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m)
 		v->consent_to = p->peer;
 		v->consent_until = v->core->now + CORE_CONSENT_MS;
 		v->consent_from = v->k.generation;
+		/* Without a link nothing here will tell that it has begun, should it be lost then. */
+		if (!(p->mine.flags & REPL_MV_LIVE))
+			p->outrun = v->k.generation;
 	}
 	core_log(v->core, LOG_LEVEL_INFO, v, p, "%s to its becoming primary%s%s",
 		 says.granted ? "consented" : "did not consent", says.granted ? "" : ": ", answer.text);
@@ -524,7 +541,7 @@ void task_tick(struct volume *v)
 
 /*
  * What was asked for and not begun yet: the answer would find the volume gone a second
- * time, or somebody else's with its minor.
+ * time, or somebody else's with its minor, or freed.
  */
 static void drop_requests(struct volume *v)
 {
@@ -533,7 +550,8 @@ static void drop_requests(struct volume *v)
 
 	while ((a = *at)) {
 		bool asks = a->kind == ACTION_GET || a->kind == ACTION_OP ||
-			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW;
+			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW ||
+			    a->kind == ACTION_ABORT;
 
 		if (asks && (a->volume == v || (a->pair && a->pair->volume == v))) {
 			*at = a->next;
@@ -569,6 +587,10 @@ void task_removed(struct volume *v, const char *why)
 		session_close(s);
 	}
 	for (unsigned int i = 0; i < v->pair_count; i++) {
+		/* What is under way ends while it is forgotten, and must move nothing. */
+		v->pair[i]->phase = PHASE_HOLD;
+		v->pair[i]->turn++;
+		v->pair[i]->then = NULL;
 		a = action_add(&c->actions, ACTION_FORGET, 0);
 		a->pair = v->pair[i];
 		a->volume = v;
@@ -582,6 +604,7 @@ void task_removed(struct volume *v, const char *why)
 
 void core_volume_free(struct volume *v)
 {
+	drop_requests(v);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		free(v->pair[i]);
 	free(v);

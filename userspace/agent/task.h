@@ -29,6 +29,9 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m);
 void task_consent_heard(struct pair *p, const struct msg_consent *m, const void *why,
 			size_t length);
 
+/** task_may_begin - has this node consented to the peer's promotion, so that it may still begin? */
+bool task_may_begin(const struct pair *p);
+
 /** task_removed - the kernel no longer has the volume: forget it, too */
 void task_removed(struct volume *v, const char *why);
 
