@@ -66,6 +66,16 @@ dm_reload first "0 33792 linear /dev/vda 0
 not_ok "so does that of one sector of a large write" dd if=/dev/urandom of=/dev/repl0 bs=1M count=1 seek=16 oflag=direct conv=notrunc status=none
 dm_heal first /dev/vda
 ok "the next write passes" write 0 5
+# Of a bio that is split the last piece ends last, and ends it all.
+echo 64 >/sys/block/repl0/queue/max_sectors_kb
+dm_reload first "0 32776 linear /dev/vda 0
+32776 8 error
+32784 $(($(dev_sectors /dev/vda) - 32784)) linear /dev/vda 32784"
+not_ok "an error in the first piece of a split write goes up" dd if=/dev/urandom of=/dev/repl0 bs=1M count=1 seek=16 oflag=direct conv=notrunc status=none
+not_ok "and of a split read" dd if=/dev/repl0 of=/dev/null bs=1M count=1 skip=16 iflag=direct status=none
+dm_heal first /dev/vda
+echo 1024 >/sys/block/repl0/queue/max_sectors_kb
+ok "healed, it can be written" dd if=/dev/urandom of=/dev/repl0 bs=1M count=1 seek=16 oflag=direct conv=notrunc status=none
 
 diag "three nodes: a new generation of one is none of the third's"
 knode_slots 0 1 2
