@@ -80,19 +80,34 @@ static void ready(struct loop_watch *w, uint32_t events)
 	}
 }
 
+/*
+ * An address need not be there yet when this machine comes up, and may go and come back:
+ * what is said of it here counts whenever it is there.
+ */
+static void prepare(int fd, int family)
+{
+	int one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (family == AF_INET6) {
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	} else {
+		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
+	}
+}
+
 static int listen_on(struct agent *a, const struct addrinfo *ai, struct err *e)
 {
 	char where[INET6_ADDRSTRLEN + 16];
 	struct listener *l;
-	int one = 1, ret;
+	int ret;
 	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	dial_words(ai->ai_addr, ai->ai_addrlen, where, sizeof(where));
 	if (fd < 0)
 		return err_set(e, errno, "%s: %s", where, strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (ai->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	prepare(fd, ai->ai_family);
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) || listen(fd, 128)) {
 		ret = err_set(e, errno, "cannot listen on %s: %s", where, strerror(errno));
 		close(fd);
