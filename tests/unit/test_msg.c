@@ -90,6 +90,19 @@ static void hello(void)
 	ok(msg_unpack_hello(&out, &m, &e) < 0 && strstr(e.text, "HELLO"), "reserved: %s", e.text);
 }
 
+/* What status, as JSON, could not say would make the peer vanish from it. */
+static void texts(void)
+{
+	char out[REPL_TEXT_MAX];
+
+	msg_text(out, "plain text ~", 12);
+	is_text(out, "plain text ~", "words as they are");
+	msg_text(out, "\xc3\xa4\xff\x80", 4);
+	is_text(out, "????", "nothing but ASCII, whole UTF-8 or not");
+	msg_text(out, "a\tb\x7f\0c", 6);
+	is_text(out, "a?b?", "no control character, and nothing behind the end");
+}
+
 static void consent(void)
 {
 	struct msg_consent in = { .generation = { { 7 } }, .granted = true }, out;
@@ -245,6 +258,7 @@ int main(void)
 	headers();
 	noise(&rng);
 	hello();
+	texts();
 	consent();
 	resolve();
 	ranges();

@@ -327,7 +327,7 @@ void msg_text(char *out, const void *body, size_t length)
 	size_t n = 0;
 
 	while (n < length && n < REPL_TEXT_MAX - 1 && in[n]) {
-		out[n] = in[n] >= ' ' && in[n] != 0x7f ? (char)in[n] : '?';
+		out[n] = in[n] >= ' ' && in[n] < 0x7f ? (char)in[n] : '?';
 		n++;
 	}
 	out[n] = '\0';

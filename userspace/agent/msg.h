@@ -144,7 +144,13 @@ static inline bool msg_wants(const struct msg_want *w, size_t n)
 int msg_unpack_extents(struct repl_extent *out, const struct repl_msg_extent *m, size_t length,
 		       uint64_t blocks, struct err *e);
 
-/** msg_text - words from the other side, made printable; @out holds REPL_TEXT_MAX bytes */
+/**
+ * msg_text - words from the other side, made printable
+ * @out: holds REPL_TEXT_MAX bytes
+ *
+ * ASCII alone is let through: of anything else nobody knows whether it is whole UTF-8,
+ * which JSON demands of a text, or means something to a terminal.
+ */
 void msg_text(char *out, const void *body, size_t length);
 
 #endif /* REPL_AGENT_MSG_H */
