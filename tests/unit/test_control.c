@@ -268,6 +268,36 @@ static void too_much(void)
 	turn();
 }
 
+/* None at all is not "for ever". */
+static void timeouts(void)
+{
+	static const char *const timeout[] = { "0", "0.0001", "1e300" };
+	int fd = come(true);
+
+	for (size_t i = 0; i < sizeof(timeout) / sizeof(timeout[0]); i++) {
+		char line[128];
+
+		snprintf(line, sizeof(line),
+			 "{\"cmd\":\"wait\",\"volume\":\"v0\",\"for\":\"connected\",\"timeout\":%s}\n", timeout[i]);
+		put(fd, line);
+		ok(agent.core.waiters && agent.core.waiters->deadline > agent.core.now,
+		   "a wait of %s s has an end", timeout[i]);
+		if (i == 2)
+			break;
+		agent.core.now += 1000;
+		core_tick(&agent.core);
+		ok(strstr(get(fd), "not so within the time"), "which comes: %s", answer);
+	}
+	close(fd);
+	turn();
+	ok(!agent.core.waiters, "whoever hangs up waits no more");
+	fd = come(true);
+	put(fd, "{\"cmd\":\"wait\",\"volume\":\"v0\",\"for\":\"connected\"}\n");
+	ok(agent.core.waiters && !agent.core.waiters->deadline, "with no time given it has none");
+	close(fd);
+	turn();
+}
+
 static void only_root(void)
 {
 	int fd = come(true);
@@ -308,6 +338,7 @@ int main(void)
 	unread();
 	pipelined();
 	too_much();
+	timeouts();
 	only_root();
 	control_stop(&agent);
 	core_exit(&agent.core);

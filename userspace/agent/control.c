@@ -19,6 +19,8 @@
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
+enum { LOOK_MS = 100, TIMEOUT_MAX_S = 1000000000 };
+
 struct client {
 	struct client *next;
 	struct control *control;
@@ -129,20 +131,26 @@ static bool has_room(const struct client *c, size_t length)
 	return unread + length <= CONTROL_UNREAD_MAX;
 }
 
-/* Takes @j.  Return: false when the client is gone. */
+/*
+ * Takes @j; NULL: there was no memory for it, since words of strangers come as plain ASCII.
+ * Return: false when the client is gone.
+ */
 static bool say(struct client *c, json_t *j)
 {
-	char *text = json_dumps(j, JSON_COMPACT);
+	const char *why = "the agent is out of memory";
+	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	size_t length = text ? strlen(text) : 0;
 	char *out = NULL;
 
 	json_decref(j);
 	if (text && has_room(c, length + 1))
 		out = realloc(c->out, c->out_have + length + 1);
+	else if (text)
+		why = "too much that was asked for is not read yet: try again";
 	if (!out) {
 		free(text);
 		if (!c->out_have)
-			turn_away(c->fd, "too much that was asked for is not read yet: try again");
+			turn_away(c->fd, why);
 		drop(c);
 		return false;
 	}
@@ -199,7 +207,7 @@ struct request {
 	struct core_request core;
 	const char *what;	/* "for" */
 	const char *device;
-	uint64_t timeout_ms;
+	uint64_t timeout_ms;	/* 0: for as long as it takes */
 	struct core_resolution resolution;
 };
 
@@ -327,6 +335,19 @@ static const char *text_of(json_t *j, const char *key)
 	return text ? text : "";
 }
 
+/* A wait of no time at all is one look at the volume, and gets the time that this takes. */
+static uint64_t timeout_of(const json_t *j)
+{
+	const json_t *timeout = json_object_get(j, "timeout");
+	double s = json_number_value(timeout);
+
+	if (!json_is_number(timeout) || s < 0)
+		return 0;
+	if (s > TIMEOUT_MAX_S)
+		s = TIMEOUT_MAX_S;
+	return s * 1000 < LOOK_MS ? LOOK_MS : (uint64_t)(s * 1000) + 1;
+}
+
 /* Return: false when the client is gone. */
 static bool run(struct client *c, json_t *j)
 {
@@ -343,7 +364,6 @@ static bool run(struct client *c, json_t *j)
 			.no_save = json_is_true(json_object_get(j, "no_save")),
 		},
 	};
-	double timeout = json_number_value(json_object_get(j, "timeout"));
 	struct control *ctl = c->control;
 
 	id_parse(text_of(j, "keep_generation"), &r.resolution.shown.keep);
@@ -354,7 +374,7 @@ static bool run(struct client *c, json_t *j)
 		return answer(c, false, "only root, and the user the agent runs as, may change something: use sudo");
 	if (cmd->needs_volume && !config_valid_name(r.core.volume))
 		return answer(c, false, "the command needs the name of a volume");
-	r.timeout_ms = timeout > 0 ? (uint64_t)(timeout * 1000) + 1 : 0;
+	r.timeout_ms = timeout_of(j);
 	do
 		r.core.id = ++ctl->last_request;
 	while (!r.core.id || find(ctl->agent, r.core.id));
