@@ -208,6 +208,15 @@ static int start(struct agent *a, struct err *e)
 	return ret;
 }
 
+/* By a message on another connection, say, after its own turn in conn_tick(). */
+static bool any_woken(const struct agent *a)
+{
+	for (const struct conn *c = a->conns; c; c = c->next)
+		if (c->woken)
+			return true;
+	return false;
+}
+
 static uint64_t timeout(struct agent *a)
 {
 	uint64_t now = loop_now(), at = now + IDLE_MS;
@@ -216,6 +225,8 @@ static uint64_t timeout(struct agent *a)
 		control_deadline(a), save_deadline(a),
 	};
 
+	if (any_woken(a))
+		return 0;
 	for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++)
 		if (deadlines[i] < at)
 			at = deadlines[i];
