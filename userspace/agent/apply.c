@@ -29,6 +29,7 @@ struct range {
 	uint64_t offset;
 	uint64_t length;
 	uint64_t written;	/* of zeros that are written by hand */
+	bool by_hand;
 	uint8_t *data;		/* NULL: zeros */
 };
 
@@ -189,19 +190,20 @@ static void written(struct loop_op *op, int res)
 	struct range *r = container(op, struct range, op);
 	struct apply *ap = r->apply;
 
-	if (!ap->error && !r->data && !ap->by_hand && (res == -EOPNOTSUPP || res == -EINVAL)) {
+	/* Others may have been on their way when the first one was refused. */
+	if (!ap->error && !r->data && !r->by_hand && (res == -EOPNOTSUPP || res == -EINVAL)) {
 		ap->by_hand = true;
 		write_range(r);
 		return;
 	}
-	if (res > 0 && !r->data) {
+	if (res > 0 && r->by_hand) {
 		r->written += (uint64_t)res;
 		if (!ap->error && r->written < r->length) {
 			write_range(r);
 			return;
 		}
 	}
-	if (res < 0 || (r->data && (uint64_t)res != r->length))
+	if (res < 0 || (r->data && (uint64_t)res != r->length) || (r->by_hand && !res))
 		fail(ap, res < 0 ? res : -EIO, "the backing device cannot be written at byte %" PRIu64
 		     ": %s", r->offset, res < 0 ? strerror(-res) : "the write was short");
 	else if (ap->io)
@@ -217,9 +219,10 @@ static void write_range(struct range *r)
 	uint64_t left = r->length - r->written;
 
 	r->op.done = written;
+	r->by_hand = !r->data && ap->by_hand;
 	if (r->data)
 		io_uring_prep_write(sqe, ap->data_fd, r->data, (unsigned int)r->length, r->offset);
-	else if (ap->by_hand)
+	else if (r->by_hand)
 		io_uring_prep_write(sqe, ap->data_fd, zero_pages,
 				    left < ZERO_PAGES ? (unsigned int)left : ZERO_PAGES,
 				    r->offset + r->written);
