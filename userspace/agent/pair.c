@@ -53,7 +53,9 @@ int pair_slot(const struct pair *p)
 
 /*
  * A slot that another pair has just been given is not in the snapshot yet, so the
- * pairs of a volume prefer different ones; the kernel refuses what still collides.
+ * pairs of a volume prefer different ones.  Where two still collide the kernel refuses the
+ * second only if the slot has a link or a cut by then; else the slot is its, and the first
+ * peer, whose slot is in no later snapshot, is given another one.
  */
 int pair_free_slot(const struct pair *p)
 {
