@@ -93,6 +93,13 @@ static dev_t device_of(uint32_t minor_number)
 	return device;
 }
 
+/* What an open device stands against: leaving it, and a new term while others still hold it from the last one. */
+static bool concerns_openers(const char *command)
+{
+	return strcmp(command, "down") == 0 || strcmp(command, "secondary") == 0 ||
+	       strcmp(command, "primary") == 0;
+}
+
 /* When a refusal may be somebody's open file: say whose. */
 static void name_openers(const struct change *c)
 {
@@ -101,6 +108,8 @@ static void name_openers(const struct change *c)
 	int known = 0;
 	dev_t device;
 
+	if (!concerns_openers(c->ctl->command))
+		return;
 	if (kernel_open(&k, NULL))
 		return;
 	if (kernel_get(k, c->volume, &v, NULL) == 0 && v.openers) {
