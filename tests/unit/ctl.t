@@ -125,6 +125,8 @@ run ctl primary --force spool
 is "$(jq -c '[.cmd, .force, .peer_dead]' request)" '["primary",true,false]' "what primary --force asks for"
 run ctl wait spool --for in-sync --timeout 1500ms
 is "$(jq -c '[.cmd, .for, .timeout]' request)" '["wait","in-sync",2]' "what wait asks for"
+run ctl wait spool --for connected --timeout 0
+is "$(jq -c .timeout request)" 0 "a wait of no time at all"
 run ctl wait spool --for connected
 is "$(jq -c '[.for, .timeout]' request)" '["connected",null]' "wait without an end"
 run ctl reload
@@ -185,6 +187,8 @@ gives "with --yes" 0 'spool: mail1 is kept.*repl-ctl wait spool --for in-sync' c
 is "$(asked)" "[\"resolve\",\"spool\",\"mail1\",\"$keep\",\"$lose\",false,\"\"]" "what was shown is what is decided about"
 run ctl resolve spool --keep mail1 --yes --save-to .
 is "$(jq -r .save_to request)" "$(pwd -P)" "the agent gets a whole path"
+run ctl resolve spool --keep mail1 --yes --save-to new/saved
+is "$(jq -r .save_to request)" "$(pwd -P)/new/saved" "of what it is to make, too"
 run ctl resolve spool --keep mail1 --yes --no-save --force
 is "$(jq -r .no_save request)" true "nothing saved, when forced"
 gives "not forced" 2 'it needs --force, too' ctl resolve spool --keep mail1 --yes --no-save

@@ -5,6 +5,7 @@
  * The agent is told which generations were shown, and refuses when they are others by
  * then: nobody decides about what he has not seen.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,6 +339,20 @@ static int parse(struct resolve *r, int argc, char **argv)
 	return CTL_DONE;
 }
 
+/* The agent's working directory is another one, and what is not there yet it makes. */
+static char *absolute_path(const char *path)
+{
+	char *real = realpath(path, NULL), *cwd;
+
+	if (real || errno != ENOENT)
+		return real;
+	cwd = getcwd(NULL, 0);
+	if (!cwd || asprintf(&real, "%s/%s", cwd, path) < 0)
+		real = NULL;
+	free(cwd);
+	return real;
+}
+
 int ctl_resolve(const struct ctl *ctl, int argc, char **argv)
 {
 	struct resolve r = { .ctl = ctl };
@@ -347,7 +362,7 @@ int ctl_resolve(const struct ctl *ctl, int argc, char **argv)
 	if (ret)
 		return ret;
 	if (r.save_to && *r.save_to != '/') {
-		absolute = realpath(r.save_to, NULL);
+		absolute = absolute_path(r.save_to);
 		if (!absolute)
 			return ctl_complain("%s: %m", r.save_to);
 		r.save_to = absolute;
