@@ -81,7 +81,11 @@ static void test_health(void)
 	ok(vol.health == VIEW_HEALTHY, "a short freeze is no trouble");
 	kernel.gate_age_ms = 60000;
 	judge(NULL);
-	finds(VIEW_DEGRADED, "frozen for 1 min by: join", "deadline");
+	finds(VIEW_DEGRADED, "frozen for 1 min by: join", "at its deadline");
+	kernel.gate = REPL_GATE_JOIN | REPL_GATE_REPLACE;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "frozen for 1 min by: join, replace", "see dmesg");
+	ok(!strstr(vol.finding[0].next, "deadline"), "and nothing is said of a deadline that it does not have");
 	kernel.gate = REPL_GATE_PEER_LOST | REPL_GATE_JOIN;
 	judge(NULL);
 	finds(VIEW_DOWN, "frozen for 1 min: a peer was lost", "repl-ctl resume spool");

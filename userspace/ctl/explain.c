@@ -107,6 +107,14 @@ const char *explain_begun(uint32_t sb_flags)
 	return sb_flags & REPL_SB_BY_PEER_DEAD ? "peer-dead" : NULL;
 }
 
+/* The others have a deadline, at which the module lets the writes go. */
+static const char *gates_next(uint32_t gate)
+{
+	if (gate & (REPL_GATE_DISK | REPL_GATE_REPLACE | REPL_GATE_RESIZE))
+		return "wait: disk, replace and resize end when the disks have written what is due; if one does not, see dmesg";
+	return "wait: each of these ends by itself at its deadline";
+}
+
 static void explain_gates(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
@@ -119,7 +127,7 @@ static void explain_gates(struct view_volume *vol)
 			   vol->name),
 		     "writes have been frozen for %s: a peer was lost, and on-peer-loss is freeze", age);
 	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS)
-		find(vol, VIEW_DEGRADED, "wait: each of these ends by itself at its deadline",
+		find(vol, VIEW_DEGRADED, gates_next(k->gate),
 		     "writes have been frozen for %s by: %s", age,
 		     explain_gate(k->gate, gate, sizeof(gate)));
 }
