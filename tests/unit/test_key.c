@@ -8,6 +8,8 @@
 #include "key.h"
 #include "tap.h"
 
+enum { NOBODY = 65534 };
+
 static char directory[] = "/tmp/repl-key-XXXXXX";
 static char path[64];
 
@@ -102,6 +104,11 @@ static void test_files(void)
 	refused("an empty file", "44 base64 characters");
 	write_file("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=\nand more\n", 0600);
 	refused("a file with more than a key", "44 base64 characters");
+	write_file("", 0600);
+	need(chmod(directory, 0711) == 0 && chmod(path, 0) == 0, "a file of somebody else's");
+	need(geteuid() || !seteuid(NOBODY), "another user");
+	refused("a key that is another user's", "chown repl /tmp/");
+	need(getuid() || !seteuid(0), "this one again");
 	unlink(path);
 	need(mkdir(path, 0700) == 0, "a directory in its place");
 	refused("a directory", "plain file");

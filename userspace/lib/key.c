@@ -118,6 +118,10 @@ int key_load_private(const char *path, struct key_private *priv, struct err *e)
 	if (fd < 0 && errno == ENOENT)
 		return err_set(e, ENOENT, "%s: no such key file; make one with: repl-ctl genkey %s",
 			       path, path);
+	/* Who made it as root has made it for root. */
+	if (fd < 0 && errno == EACCES)
+		return err_set(e, EACCES, "%s: %s; it must belong to the user that needs it, which is repl for the agent's unit: chown repl %s",
+			       path, strerror(EACCES), path);
 	if (fd < 0)
 		return err_set(e, errno, "%s: %s", path, strerror(errno));
 	ret = read_key_file(fd, path, text, e);
