@@ -30,13 +30,15 @@ fake repl-ctl <<'E2'
 [ "$1" = --config ] && shift 2
 case $1 in
 role)
-	[ -e role ] || { echo "spool: no such volume" >&2; exit 1; }
+	[ -e role ] || { echo "repl-ctl: spool: the module does not answer" >&2; exit 1; }
 	cat role
+	[ "$(cat role)" != down ] || { echo "repl-ctl: spool: no such volume" >&2; exit 1; }
 	;;
 primary)
 	did "$*"
 	case $(cat peer) in
 	live) ;;
+	mute) exec /bin/sleep 60 ;;
 	gone) [ "${3:-}" = --peer-dead ] || { echo "spool: no peer is connected that could consent" >&2; exit 1; } ;;
 	lost)
 		echo $(($(cat countdown) - 1)) >countdown
@@ -55,13 +57,17 @@ secondary)
 esac
 E2
 fake findmnt <<'E2'
-[ ! -e mounted ] || cat mounted
+[ -e mounted ] || exit 0
+# As if of a subvolume: only with -v without its name.
+if [[ $1 = *v* ]]; then cat mounted; else sed 's,$,[/@],' mounted; fi
 E2
 fake mount <<'E2'
 did "mount $*"
 [ "$(cat role)" = primary ] || { echo "mount: read-only" >&2; exit 32; }
 [ ! -e mount-fails ] || exit 32
-echo "$5" >mounted
+# A helper that stays, as those of some file systems do.
+if [ -e helper ]; then /bin/sleep 20 >/dev/null 2>&1 & fi
+readlink -f "$5" >mounted
 E2
 fake umount <<'E2'
 did "umount $*"
@@ -164,11 +170,34 @@ like "$out" 'its agent answers' 'the refusal is shown'
 unlike "$calls" 'mount|start|force' 'and nothing else was touched'
 
 reset
-rm "$box/state/role"
+echo down >"$box/state/role"
 run promote spool
 is "$code" 1 'a volume that is not up cannot be promoted'
-like "$out" 'is it up\?' 'which is said'
+like "$out" 'is it up\?.*repl-ctl up spool' 'which is said, and what to do'
 is "$calls" '' 'and nothing was tried'
+
+reset
+rm "$box/state/role"
+run promote spool
+is "$code" 1 'nor one whose role cannot be told'
+like "$out" 'its role is unknown: repl-ctl: spool: the module does not answer' 'and why is said'
+
+reset
+sed 's/^one_answer=15/one_answer=1/' "$failover" >"$box/failover"
+chmod +x "$box/failover"
+echo mute >"$box/state/peer"
+code=0
+out=$(PATH=$box/bin:$PATH "$box/failover" --config "$box/etc" promote spool --timeout 0 2>&1) || code=$?
+is "$code" 1 'an agent that does not answer is not waited for without an end'
+like "$out" 'no answer from the agent for 1 s' 'and that is said'
+
+reset
+: >"$box/state/helper"
+run promote spool
+is "$code" 0 'something that the mount leaves running'
+code=0
+PATH=$box/bin:$PATH timeout 10 "$failover" --config "$box/etc" promote spool >/dev/null || code=$?
+is "$code" 0 'does not keep the next run waiting'
 
 # --- file system and units ----------------------------------------------------------------------------------------
 
@@ -248,6 +277,12 @@ run demote spool
 is "$code" 1 'another file system at the mount point is not unmounted'
 unlike "$calls" 'umount' 'really not'
 
+reset
+echo down >"$box/state/role"
+run demote spool
+is "$code" 0 'a volume that is down has been left already'
+like "$out" 'already down' 'as is said'
+
 # --- status -------------------------------------------------------------------------------------------------------
 
 reset
@@ -268,6 +303,34 @@ reset
 echo 'device=/dev/mapper/x' >>"$box/etc/failover/spool.conf"
 run promote spool
 like "$calls" 'mount -t ext4 -o noatime,nodev /dev/mapper/x' 'device= is used instead of the minor'
+
+# What mount stores is where the link leads to.
+reset
+mkdir -p "$box/dev"
+: >"$box/dev/repl3"
+ln -sf repl3 "$box/dev/spool"
+echo "device=$box/dev/spool" >>"$box/etc/failover/spool.conf"
+run promote spool
+run promote spool
+is "$code-$calls" '0-' 'of a device that is a link a second promote finds it mounted'
+run status spool
+is "$code" 0 'status, too'
+run demote spool
+is "$code" 0 'and demote leaves it'
+is "$(cat "$box/state/role")" secondary 'to the end'
+
+for minor in 'minor=4' 'minor : 4' '  minor = 4 ; the spool' $'minor\t=\t04\t; x = 5'; do
+	reset
+	printf '; minor = 1\n[volume] ; this one\ndevice = /dev/vdb\n%s\n[peer "mail1"]\nmode = sync\n' "$minor" \
+		>"$box/etc/volumes/spool.conf"
+	run promote spool
+	like "$calls" 'e2fsck -p /dev/repl4'$'\n' "'$minor' is read as the agent does"
+done
+reset
+echo '[volume]' >"$box/etc/volumes/spool.conf"
+run promote spool
+is "$code" 1 'no minor at all is an error'
+like "$out" 'has not exactly one minor = NUMBER' 'which is said'
 
 for case in 'colour=red|unknown key' 'mount=/x|already in line 2' 'nonsense|not key=value'; do
 	reset
