@@ -128,4 +128,12 @@ ok "down" knode detach 0
 ok "up again" knode attach 0 v0 /dev/vda
 ok "after a clean stop the map is still there" eval '[ "$(get 0 slot0.dirty)" -ge 10 -a "$(get 0 slot0.dirty)" -lt 3000 ]'
 for i in 0 1 2; do ok "down $i" knode detach "$i"; done
+
+# A buffer at an odd place is the caller's mistake, and must not be taken for the disk's.
+dm_create sealed "0 $(dev_sectors /dev/vdb) crypt cipher_null-ecb - 0 /dev/vdb 0 1 sector_size:4096"
+ok "on a disk that encrypts blocks of 4096 bytes" run_quiet mkfs.repl --force --name v0 /dev/mapper/sealed
+run_quiet knode attach 0 v0 /dev/mapper/sealed
+is "$(cat /sys/block/repl0/queue/dma_alignment)" 4095 "buffers must be aligned as that disk wants it"
+run_quiet knode detach 0
+dm_remove sealed
 done_testing
