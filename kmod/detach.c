@@ -81,6 +81,28 @@ void detach_failed(struct volume *v, u64 offset, u64 length)
 }
 
 /**
+ * detach_flush_lost() - a flush has failed that no user of the volume asked for
+ * @v: the volume
+ *
+ * What the device's cache has lost may be anything, and it reports that once: the next
+ * fsync would succeed.  So a primary with nobody to go on from fails.
+ *
+ * Context: any; no lock held.
+ */
+void detach_flush_lost(struct volume *v)
+{
+	unsigned long flags;
+
+	detach_failed(v, 0, v->size);
+	spin_lock_irqsave(&v->io_lock, flags);
+	if (v->primary && !v->diskless) {
+		v->failing = true;
+		queue_work(v->ops, &v->lost);
+	}
+	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+/**
  * detach_doubt() - a secondary has failed to write what a peer sent, or to flush it
  * @v: the volume
  *

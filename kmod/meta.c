@@ -172,12 +172,12 @@ struct repl_super *meta_edit(struct volume *v)
 	return v->next;
 }
 
-/* The edited superblock, sealed, to one of its places. */
-static int super_write(struct volume *v, unsigned int copy)
+/* The edited superblock, sealed, to one of its places, as the one @ahead of that in force. */
+static int super_write(struct volume *v, unsigned int copy, unsigned int ahead)
 {
 	struct repl_super *s = v->next;
 
-	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + 1);
+	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + ahead);
 	s->crc = cpu_to_le32(super_crc(s));
 	memcpy(page_address(v->meta_page), s, sizeof(*s));
 	return backing_io(volume_meta(v),
@@ -221,7 +221,7 @@ static void super_show(struct volume *v)
 static int super_commit(struct volume *v, struct why *why)
 {
 	unsigned int copy = !v->super_copy;
-	int err = super_write(v, copy);
+	int err = super_write(v, copy, 1);
 
 	if (err)
 		return commit_failed(v, err, why);
@@ -303,8 +303,11 @@ int meta_give_up(struct volume *v, struct why *why)
 		if (s->slot[i].kind != REPL_SLOT_FREE)
 			s->slot[i].flags |= cpu_to_le32(REPL_SS_FULL);
 	}
-	/* Any newer valid copy will do: a bad sector may be in one of the two places only. */
-	if (!super_write(v, !v->super_copy) || !super_write(v, v->super_copy))
+	/*
+	 * Any newer valid copy will do: a bad sector may be in one of the two places only.  The
+	 * next number may be there, of a commit that failed when its last flush did.
+	 */
+	if (!super_write(v, !v->super_copy, 2) || !super_write(v, v->super_copy, 3))
 		return 0;
 	return why_set(why, -EIO, "the superblock cannot be written");
 }
@@ -447,7 +450,7 @@ static void flush_failed(struct volume *v)
 		for (i = 0; i < v->slot[slot].map.pages; i++)
 			slot_touch_page(v, &v->slot[slot], i);
 	if (volume_meta(v) == &v->data)
-		detach_failed(v, 0, v->size);
+		detach_flush_lost(v);
 }
 
 /**
@@ -501,7 +504,7 @@ int meta_save_maps(struct volume *v, struct why *why)
 	err = blkdev_issue_flush(v->data.bdev);
 	if (!err)
 		return meta_checkpoint(v, false, why);
-	detach_failed(v, 0, v->size);
+	detach_flush_lost(v);
 	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 

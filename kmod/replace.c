@@ -443,15 +443,19 @@ static void settle_work(struct work_struct *work)
 {
 	struct volume *v = container_of(to_delayed_work(work), struct volume, settle);
 	struct why why = {};
-	bool all, unreadable;
+	bool going, all, unreadable;
 	int err = -EIO;
 
 	if (!v->replacement)
 		return;
 	spin_lock_irq(&v->io_lock);
-	all = v->replacing && !v->failing && v->replacement->done == v->size;
+	going = v->replacing && !v->failing;
+	all = going && v->replacement->done == v->size;
 	unreadable = v->replacement->unreadable;
 	spin_unlock_irq(&v->io_lock);
+	/* Queued by the last moment of the one before this. */
+	if (going && !all && !unreadable)
+		return;
 	if (all)
 		err = settle(v, &why);
 	if (err == -EAGAIN) {
@@ -562,6 +566,9 @@ static int take_in(struct volume *v, const struct op *op, struct retired *fresh,
 	const u64 *end = op->u.attach.has_end ? &op->u.attach.meta_end : NULL;
 	int err = open_one(v, &fresh->data, op->u.attach.data, why);
 
+	if (!err && op->u.attach.has_meta && op->u.attach.meta == op->u.attach.data)
+		err = why_set(why, -EINVAL, "%s: %pg cannot hold the data and be their external metadata",
+			      v->name, fresh->data.bdev);
 	if (!err && op->u.attach.has_meta)
 		err = open_one(v, &fresh->meta, op->u.attach.meta, why);
 	if (!err)
@@ -619,6 +626,8 @@ static int switch_disks(struct volume *v, struct retired *fresh, u8 copy, struct
 		mutex_unlock(&v->super_lock);
 	}
 	blk_mq_unfreeze_queue(q);
+	/* It may have begun a write of the old device again meanwhile; that finds the gate shut. */
+	flush_work(&v->resume);
 	return err;
 }
 

@@ -221,22 +221,15 @@ static u32 losses_to_handle(struct volume *v, u64 *losses)
 	return reasons;
 }
 
-/**
- * role_lost_work() - go on without a lost peer, if the policy allows, or without the disk
- * @work: volume->lost, on volume->ops
- *
- * A loss while the generation is being made keeps the gate shut: its own step follows.
- */
-void role_lost_work(struct work_struct *work)
+/* A loss while the generation is being made keeps the gate shut: its own step follows. */
+static void go_on(struct volume *v)
 {
-	struct volume *v = container_of(work, struct volume, lost);
 	struct answers answers = {};
 	struct why why = {};
 	u32 reasons;
 	u64 losses;
 	int err;
 
-	detach_record(v);
 	if (READ_ONCE(v->failing)) {
 		fail_waiting(v);
 		return;
@@ -267,6 +260,21 @@ void role_lost_work(struct work_struct *work)
 }
 
 /**
+ * role_lost_work() - go on without a lost peer, if the policy allows, or without the disk
+ * @work: volume->lost, on volume->ops
+ *
+ * What a failed disk is told comes last: it may take minutes to refuse that, and writes wait
+ * for the generation, which makes the copy there lose in any case.
+ */
+void role_lost_work(struct work_struct *work)
+{
+	struct volume *v = container_of(work, struct volume, lost);
+
+	go_on(v);
+	detach_record(v);
+}
+
+/**
  * role_peer_lost() - a link has ended, its bits are set
  * @v: the volume, primary or not
  *
@@ -290,7 +298,8 @@ int role_go_on(struct volume *v, struct why *why)
 	spin_lock_irq(&v->io_lock);
 	v->resume_granted = true;
 	spin_unlock_irq(&v->io_lock);
-	role_lost_work(&v->lost);
+	go_on(v);
+	detach_record(v);
 	if (READ_ONCE(v->failing))
 		return why_set(why, -EIO, "%s: a device here has failed, all I/O fails: demote it by force",
 			       v->name);
@@ -450,6 +459,8 @@ static bool become_primary(struct volume *v, u8 live)
 {
 	bool done;
 
+	/* Whoever sees that it is primary may mount it, and must not get it read-only. */
+	set_disk_ro(v->disk, false);
 	mutex_lock(&v->disk->open_mutex);
 	spin_lock_irq(&v->io_lock);
 	done = v->live == live && v->promoting;
@@ -466,6 +477,8 @@ static bool become_primary(struct volume *v, u8 live)
 	}
 	spin_unlock_irq(&v->io_lock);
 	mutex_unlock(&v->disk->open_mutex);
+	if (!done)
+		set_disk_ro(v->disk, true);
 	return done;
 }
 
@@ -513,6 +526,9 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 	u8 live;
 	int err;
 
+	if (v->primary && READ_ONCE(v->failing))
+		return why_set(why, -EIO, "%s: a device here has failed, all I/O fails: demote it by force",
+			       v->name);
 	if (v->primary)
 		return 0;
 	err = check_promotion(v, flags, why);
@@ -531,7 +547,6 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 		spin_unlock_irq(&v->io_lock);
 		return err;
 	}
-	set_disk_ro(v->disk, false);
 	netlink_event(v, REPL_EVENT_ROLE, -1, "primary");
 	return 0;
 }
@@ -622,13 +637,7 @@ int role_flush_live(struct volume *v, struct why *why)
 	unsigned int i, calls = 0;
 
 	if (err) {
-		/* What its cache has lost may be anything, and nobody's fsync would tell. */
-		detach_failed(v, 0, v->size);
-		spin_lock_irq(&v->io_lock);
-		v->failing |= v->primary && !v->diskless;
-		spin_unlock_irq(&v->io_lock);
-		if (READ_ONCE(v->failing))
-			fail_waiting(v);
+		detach_flush_lost(v);
 		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 	}
 	if (v->primary)

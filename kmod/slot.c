@@ -463,7 +463,7 @@ int slot_join(struct op *op, struct why *why)
 	/* An empty map says that the data are on stable media here, too. */
 	err = blkdev_issue_flush(v->data.bdev);
 	if (err) {
-		detach_failed(v, 0, v->size);
+		detach_flush_lost(v);
 		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 	}
 	record_join(v, op);

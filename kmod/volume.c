@@ -4,6 +4,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
+#include "detach.h"
 #include "disk.h"
 #include "gate.h"
 #include "link.h"
@@ -341,6 +342,10 @@ static int open_devices(struct volume *v, const struct op *op, struct why *why)
 {
 	int err = refuse_own_disk(v, op->u.attach.data, why);
 
+	/* The claim is by holder, who may have it twice. */
+	if (!err && op->u.attach.has_meta && op->u.attach.meta == op->u.attach.data)
+		err = why_set(why, -EINVAL, "%s: device %u:%u cannot hold the data and be their external metadata",
+			      v->name, MAJOR(op->u.attach.data), MINOR(op->u.attach.data));
 	if (!err && op->u.attach.has_meta)
 		err = refuse_own_disk(v, op->u.attach.meta, why);
 	if (!err)
@@ -468,6 +473,8 @@ int volume_detach(struct op *op, struct why *why)
 	close_links(v);
 	request_fail_parked(v);
 	role_wait_quiet(v);
+	/* Of what failed in the meantime; the step that was queued for it is about to be dropped. */
+	detach_record(v);
 	err = record_down(v, why);
 	gate_stop(v);
 	log_stop(v);
