@@ -51,7 +51,7 @@ module: $(addprefix module-,$(KERNELS)) ## the module for both kernels, in build
 
 module-%: links-%
 	@test -e $(call kernel_build,$*)/Makefile || \
-		{ echo "no headers of kernel $* ($(call kernel_build,$*)): run scripts/deps build" >&2; exit 1; }
+		{ echo "no headers of kernel $* ($(call kernel_build,$*)): run scripts/deps build, or for the kernel that runs scripts/deps install" >&2; exit 1; }
 	+@flock $(BUILD)/$*/lock $(MAKE) --no-print-directory -s -C $(call kernel_build,$*) \
 		M=$(abspath $(BUILD))/$* $(KBUILD_FLAGS) modules
 
@@ -174,6 +174,16 @@ install: tools module-$(KVER) ## programs, module for KVER, units, udev rule, ma
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(abspath $(DESTDIR))) CONFIG_MODULE_SIG_ALL= modules_install
 	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
 
+# DKMS builds from a tree of its own, for each kernel when that is installed: nobody has to remember it.
+dkms := repl-$(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' scripts/dkms.conf)
+DKMSDIR ?= /usr/src
+
+.PHONY: install-dkms
+install-dkms: ## sources of the module for DKMS, which builds it for every kernel that comes (apt install dkms)
+	$(foreach f,Kbuild $(filter-out Kbuild,$(module_sources)) $(shell find include -name '*.h'),install -D -m 644 $f $(DESTDIR)$(DKMSDIR)/$(dkms)/$f &&) true
+	install -m 644 scripts/dkms.conf $(DESTDIR)$(DKMSDIR)/$(dkms)/dkms.conf
+	$(if $(DESTDIR),,dkms install --force $(subst -,/,$(dkms)))
+
 .PHONY: uninstall
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(notdir $(programs)))
@@ -181,6 +191,8 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(UDEVDIR)/,$(notdir $(rules)))
 	rm -f $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(sysusers)))
 	rm -f $(foreach f,$(manuals),$(DESTDIR)$(call manual_path,$f))
+	[ ! -e $(DESTDIR)$(DKMSDIR)/$(dkms) ] || $(if $(DESTDIR),true,dkms remove --all $(subst -,/,$(dkms)))
+	rm -rf $(DESTDIR)$(DKMSDIR)/$(dkms)
 	rm -f $(wildcard $(addprefix $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER))/*/repl,.ko .ko.xz .ko.zst .ko.gz))
 	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
 
