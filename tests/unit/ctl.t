@@ -94,6 +94,8 @@ gives "a timeout that is none" 2 '--timeout soon' repl-ctl wait spool --for conn
 gives "an option without its value" 2 '--for needs a value' repl-ctl wait spool --for
 gives "replace without a volume" 2 'exactly one volume' repl-ctl replace --device /dev/sdc
 gives "replace by a relative path" 2 '--device sdc: an absolute path' repl-ctl replace spool --device sdc
+gives "nor its metadata by one" 2 '--metadata sdd: an absolute path' \
+	repl-ctl replace spool --device /dev/sdc --metadata sdd
 gives "two overrides" 2 'exclude each other' repl-ctl primary spool --force --peer-dead
 gives "no volume" 2 'name a volume' repl-ctl up
 gives "two volumes at once as primary" 2 'exactly one volume' repl-ctl primary a b

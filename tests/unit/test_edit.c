@@ -40,13 +40,31 @@ static void edits(void)
 	struct err e;
 
 	put("# the mail spool\n[volume]\nminor = 0\n  device=/dev/old ; died\n\n[peer \"mail2\"]\nmode = sync\n", 0640);
-	is_number(edit_device(path, "/dev/new", &e), 0, "edited");
+	is_number(edit_device(path, "/dev/new", NULL, &e), 0, "edited");
 	is_text(get(), "# the mail spool\n[volume]\nminor = 0\ndevice = /dev/new\n\n[peer \"mail2\"]\nmode = sync\n",
 		"one line is another");
 	ok(!stat(path, &st) && (st.st_mode & 07777) == 0640, "its mode is what it was");
 	put("[volume]\ndevice = /dev/old", 0600);
-	is_number(edit_device(path, "/dev/new", &e), 0, "a last line without an end");
+	is_number(edit_device(path, "/dev/new", NULL, &e), 0, "a last line without an end");
 	is_text(get(), "[volume]\ndevice = /dev/new\n", "gets one");
+}
+
+static void edits_metadata(void)
+{
+	struct err e;
+
+	put("[volume]\nmetadata : /dev/m ; an SSD\ndevice = /dev/old\nminor = 0\n", 0600);
+	is_number(edit_device(path, "/dev/new", "/dev/n", &e), 0, "both devices");
+	is_text(get(), "[volume]\nmetadata = /dev/n\ndevice = /dev/new\nminor = 0\n", "each in its place");
+	is_number(edit_device(path, "/dev/old", NULL, &e), 0, "only one");
+	is_text(get(), "[volume]\nmetadata = /dev/n\ndevice = /dev/old\nminor = 0\n", "the other stays");
+	put("[volume]\ndevice = /dev/old\n[peer \"mail2\"]\nmode = sync\n", 0600);
+	is_number(edit_device(path, "/dev/new", "/dev/n", &e), 0, "metadata that had no device of their own");
+	is_text(get(), "[volume]\ndevice = /dev/new\nmetadata = /dev/n\n[peer \"mail2\"]\nmode = sync\n",
+		"get a line in the same section");
+	put("device = a\nmetadata = b\nmetadata = c\n", 0600);
+	is_number(edit_device(path, "/dev/new", "/dev/n", &e), -EINVAL, "two of them");
+	is_text(get(), "device = a\nmetadata = b\nmetadata = c\n", "nothing has changed");
 }
 
 static void edits_not(void)
@@ -55,15 +73,15 @@ static void edits_not(void)
 	struct err e;
 
 	put("[volume]\ndevices = 3\n", 0600);
-	is_number(edit_device(path, "/dev/new", &e), -EINVAL, "no such line");
+	is_number(edit_device(path, "/dev/new", NULL, &e), -EINVAL, "no such line");
 	is_text(get(), "[volume]\ndevices = 3\n", "nothing has changed");
 	put("device = a\ndevice = b\n", 0600);
-	is_number(edit_device(path, "/dev/new", &e), -EINVAL, "two of them");
+	is_number(edit_device(path, "/dev/new", NULL, &e), -EINVAL, "two of them");
 	is_text(get(), "device = a\ndevice = b\n", "nothing has changed");
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	ok(access(fresh, F_OK), "nothing is left beside it");
 	unlink(path);
-	is_number(edit_device(path, "/dev/new", &e), -ENOENT, "no file");
+	is_number(edit_device(path, "/dev/new", NULL, &e), -ENOENT, "no file");
 }
 
 int main(void)
@@ -71,6 +89,7 @@ int main(void)
 	need(mkdtemp(directory), "a directory");
 	snprintf(path, sizeof(path), "%s/spool.conf", directory);
 	edits();
+	edits_metadata();
 	edits_not();
 	rmdir(directory);
 	return tap_end();

@@ -99,6 +99,21 @@ static void test_health(void)
 	ok(vol.health == VIEW_HEALTHY, "an agent that may not be asked is no trouble");
 }
 
+static void test_replace(void)
+{
+	healthy();
+	kernel.flags = REPL_VF_FAILED | REPL_VF_DISKLESS;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed", "repl-ctl replace spool --device DEVICE; the volume");
+	strcpy(config.metadata, "/dev/ssd");
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed", "repl-ctl replace spool --device DEVICE --metadata DEVICE; the volume");
+	kernel.role = REPL_ROLE_SECONDARY;
+	kernel.flags = REPL_VF_FAILED;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "sdb1 has failed", "replace spool --device DEVICE --metadata DEVICE");
+}
+
 static void test_filling(void)
 {
 	healthy();
@@ -136,6 +151,7 @@ static void test_flags(void)
 	kernel.flags = REPL_VF_FAILED;
 	judge(NULL);
 	finds(VIEW_DEGRADED, "sdb1 has failed a write of the peer", "repl-ctl replace spool");
+	test_replace();
 	test_filling();
 	healthy();
 	kernel.flags = REPL_VF_FAILED | REPL_VF_DISKLESS | REPL_VF_FAILING;

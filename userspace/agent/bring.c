@@ -437,7 +437,9 @@ static void drop_fresh(struct volume_io *vio)
 	vio->fresh_fd = vio->fresh_meta_fd = -1;
 }
 
-static int open_fresh(struct agent *a, struct volume *v, const char *device, struct err *e)
+/* "": what the volume's file says. */
+static int open_fresh(struct agent *a, struct volume *v, const char *device, const char *metadata,
+		      struct err *e)
 {
 	struct volume_io *vio = agent_volume_io(v);
 	const struct config_volume *cv;
@@ -449,22 +451,25 @@ static int open_fresh(struct agent *a, struct volume *v, const char *device, str
 	if (!cv)
 		return err_set(e, ENOENT, "there is no %s/volumes/%s.conf any more: describe the volume there",
 			       a->config.dir, v->name);
+	if (!metadata[0])
+		metadata = cv->metadata;
 	drop_fresh(vio);
 	vio->fresh_fd = open_device(a, device[0] ? device : cv->device, e);
 	if (vio->fresh_fd < 0)
 		return vio->fresh_fd;
-	if (cv->metadata[0])
-		vio->fresh_meta_fd = open_device(a, cv->metadata, e);
-	return cv->metadata[0] && vio->fresh_meta_fd < 0 ? vio->fresh_meta_fd : 0;
+	if (metadata[0])
+		vio->fresh_meta_fd = open_device(a, metadata, e);
+	return metadata[0] && vio->fresh_meta_fd < 0 ? vio->fresh_meta_fd : 0;
 }
 
-void bring_replace(struct agent *a, const struct core_request *r, const char *device)
+void bring_replace(struct agent *a, const struct core_request *r, const char *device,
+		   const char *metadata)
 {
 	struct volume *v = core_volume(&a->core, r->volume);
 	struct err e = { "" };
 
 	/* Another request may hold a device ready. */
-	if (v && v->task.kind == TASK_NONE && open_fresh(a, v, device, &e)) {
+	if (v && v->task.kind == TASK_NONE && open_fresh(a, v, device, metadata, &e)) {
 		drop_fresh(agent_volume_io(v));
 		core_reply(&a->core, r->id, false, "%s: %s", v->name, e.text);
 		return;

@@ -20,8 +20,10 @@ void bring_moved(struct volume *v, const struct kernel_volume *k);
 /**
  * bring_replace - "replace": hold the new device ready, and ask the core
  * @device: a path; "": what the volume's file says now
+ * @metadata: the same
  */
-void bring_replace(struct agent *a, const struct core_request *r, const char *device);
+void bring_replace(struct agent *a, const struct core_request *r, const char *device,
+		   const char *metadata);
 
 /** bring_replace_begin - OP_REPLACE. Return: a ticket or -errno. */
 int bring_replace_begin(struct agent *a, struct volume *v, struct err *e);

@@ -206,7 +206,7 @@ void control_reply(struct agent *a, uint32_t request, bool ok, const char *text)
 struct request {
 	struct core_request core;
 	const char *what;	/* "for" */
-	const char *device;
+	const char *device, *metadata;
 	uint64_t timeout_ms;	/* 0: for as long as it takes */
 	struct core_resolution resolution;
 };
@@ -238,10 +238,10 @@ static void do_resize(struct client *c, struct request *r)
 
 static void do_replace(struct client *c, struct request *r)
 {
-	if (r->device[0] && r->device[0] != '/')
+	if ((r->device[0] && r->device[0] != '/') || (r->metadata[0] && r->metadata[0] != '/'))
 		answer(c, false, "the device needs an absolute path");
 	else
-		bring_replace(c->control->agent, &r->core, r->device);
+		bring_replace(c->control->agent, &r->core, r->device, r->metadata);
 }
 
 static void do_wait(struct client *c, struct request *r)
@@ -359,6 +359,7 @@ static bool run(struct client *c, json_t *j)
 			.size = (uint64_t)json_integer_value(json_object_get(j, "size")),
 		},
 		.what = text_of(j, "for"), .device = text_of(j, "device"),
+		.metadata = text_of(j, "metadata"),
 		.resolution = {
 			.keep = text_of(j, "keep"), .save_to = text_of(j, "save_to"),
 			.no_save = json_is_true(json_object_get(j, "no_save")),

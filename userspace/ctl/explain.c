@@ -158,6 +158,12 @@ static void find_filling(struct view_volume *vol, const struct view_progress *p)
 	     p->eta_s >= 0 ? units_format_duration(p->eta_s * 1000, eta) : "");
 }
 
+/* Those that the disk has now are in use as long as the volume is. */
+static const char *metadata_option(const struct view_volume *vol)
+{
+	return vol->config && vol->config->metadata[0] ? " --metadata DEVICE" : "";
+}
+
 /* The volume goes on, or has gone elsewhere: nothing is lost yet, and no copy is here. */
 static void explain_diskless(struct view_volume *vol)
 {
@@ -170,8 +176,8 @@ static void explain_diskless(struct view_volume *vol)
 		find_filling(vol, &filling);
 		return;
 	}
-	words(next, "put another disk in, then: repl-ctl replace %s --device DEVICE%s", vol->name,
-	      k->role == REPL_ROLE_PRIMARY ? "; the volume stays in use meanwhile" :
+	words(next, "put another disk in, then: repl-ctl replace %s --device DEVICE%s%s", vol->name,
+	      metadata_option(vol), k->role == REPL_ROLE_PRIMARY ? "; the volume stays in use meanwhile" :
 					     ": it gets a full copy");
 	find(vol, VIEW_DEGRADED, next, "the backing device %s has failed: %s", k->backing,
 	     k->role == REPL_ROLE_PRIMARY ? "the volume goes on from its live peers, there is no copy here"
@@ -192,8 +198,8 @@ static void explain_flags(struct view_volume *vol)
 		explain_diskless(vol);
 	else if ((k->flags & REPL_VF_FAILED) && k->role != REPL_ROLE_PRIMARY)
 		find(vol, VIEW_DEGRADED,
-		     words(next, "look at the disk (dmesg, smartctl); to put another one in its place: repl-ctl replace %s --device DEVICE",
-			   vol->name),
+		     words(next, "look at the disk (dmesg, smartctl); to put another one in its place: repl-ctl replace %s --device DEVICE%s",
+			   vol->name, metadata_option(vol)),
 		     "the backing device %s has failed a write of the peer; the disk has failed %llu times",
 		     k->backing, (unsigned long long)k->counter[REPL_C_ERRORS]);
 	else if (k->flags & REPL_VF_FAILED)

@@ -33,7 +33,7 @@ static const struct subcommand {
 	  "Wait until the peers are connected or in sync, or this node has a role.", ctl_wait },
 	{ "resize", "VOLUME [--size SIZE]",
 	  "Grow a volume on all nodes, into devices that were made larger below it.", ctl_resize },
-	{ "replace", "VOLUME [--device DEVICE] [--force]",
+	{ "replace", "VOLUME [--device DEVICE] [--metadata DEVICE] [--force]",
 	  "Put another disk in the place of one that has failed, while the volume is in use.",
 	  ctl_replace },
 	{ "resume", "VOLUME",

@@ -5,7 +5,7 @@
  *	mkfs.repl	makes the new one a copy of the volume's shape, if nothing stands against it
  *	primary		the agent hands it to the kernel, which fills it while the volume is in use
  *	secondary	down, and up again: it gets a full copy, as any new one
- *	the file	says device = the new one
+ *	the file	says device = the new one, and metadata =, where they have one of their own
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,10 +35,11 @@ struct replace {
 	const struct ctl *ctl;
 	const char *volume;
 	const char *device;		/* NULL: the one in the volume's file */
+	const char *metadata;		/* the same; "": on the same device */
 	bool force;
 	char path[PATH_MAX];		/* of the volume's file */
 	char configured[PATH_MAX];
-	char metadata[PATH_MAX];	/* "": on the same device */
+	char configured_metadata[PATH_MAX];
 	struct kernel_volume k;
 };
 
@@ -67,9 +68,11 @@ static int read_config(struct replace *r)
 	if (cv) {
 		snprintf(r->path, sizeof(r->path), "%s", cv->path);
 		snprintf(r->configured, sizeof(r->configured), "%s", cv->device);
-		snprintf(r->metadata, sizeof(r->metadata), "%s", cv->metadata);
+		snprintf(r->configured_metadata, sizeof(r->configured_metadata), "%s", cv->metadata);
 		if (!r->device)
 			r->device = r->configured;
+		if (!r->metadata)
+			r->metadata = r->configured_metadata;
 	} else if (!ret) {
 		ret = ctl_complain("%s: there is no %s/volumes/%s.conf: describe the volume there",
 				   r->volume, r->ctl->config_dir, r->volume);
@@ -151,6 +154,31 @@ static int check_device(const struct replace *r)
 	return CTL_DONE;
 }
 
+/*
+ * The device that has the metadata now is the volume's until it goes down, whatever has
+ * become of the disk beside it; the new copy is made while the volume is up.
+ */
+static int check_metadata(const struct replace *r)
+{
+	int fd;
+
+	if (!r->metadata[0])
+		return CTL_DONE;
+	fd = open(r->metadata, O_RDONLY | O_EXCL | O_CLOEXEC);
+	if (fd >= 0) {
+		close(fd);
+		return CTL_DONE;
+	}
+	if (errno != EBUSY)
+		return ctl_complain("%s: %s: %s; name the new device for the metadata with --metadata", r->volume,
+				    r->metadata, strerror(errno));
+	if (strcmp(r->metadata, r->configured_metadata) != 0)
+		return ctl_complain("%s: %s is in use: name another device for the metadata with --metadata",
+				    r->volume, r->metadata);
+	return ctl_complain("%s: its metadata lie on a device of their own, %s, which is in use until the volume goes down: name another one for the new disk's with --metadata",
+			    r->volume, r->metadata);
+}
+
 /* -- making it a copy ------------------------------------------------------ */
 
 /* What mkfs.repl has to say on standard output is about another way to go on. */
@@ -206,8 +234,8 @@ static int make_copy(const struct replace *r)
 
 static int ask(const struct replace *r, const char *command)
 {
-	json_t *request = json_pack("{s:s, s:s, s:s}", "cmd", command, "volume", r->volume, "device",
-				    r->device);
+	json_t *request = json_pack("{s:s, s:s, s:s, s:s}", "cmd", command, "volume", r->volume,
+				    "device", r->device, "metadata", r->metadata);
 	size_t length = strlen(r->volume);
 	json_t *answer = NULL;
 	const char *text;
@@ -235,14 +263,16 @@ static int ask(const struct replace *r, const char *command)
 /* Without it the next up would take the disk that has failed. */
 static int note_device(const struct replace *r)
 {
+	bool moved = strcmp(r->metadata, r->configured_metadata) != 0;
+	const char *words = moved ? ", metadata = " : "", *metadata = moved ? r->metadata : "";
 	struct err e;
 
-	if (strcmp(r->device, r->configured) == 0)
+	if (!moved && strcmp(r->device, r->configured) == 0)
 		return CTL_DONE;
-	if (edit_device(r->path, r->device, &e))
-		return ctl_complain("%s: %s; write 'device = %s' there before the volume comes up the next time",
-				    r->volume, e.text, r->device);
-	printf("%s: %s says device = %s now\n", r->volume, r->path, r->device);
+	if (edit_device(r->path, r->device, moved ? r->metadata : NULL, &e))
+		return ctl_complain("%s: %s; write device = %s%s%s there before the volume comes up the next time",
+				    r->volume, e.text, r->device, words, metadata);
+	printf("%s: %s says device = %s%s%s now\n", r->volume, r->path, r->device, words, metadata);
 	return CTL_DONE;
 }
 
@@ -276,6 +306,8 @@ static int run(struct replace *r)
 	if (!ret)
 		ret = check_device(r);
 	if (!ret)
+		ret = check_metadata(r);
+	if (!ret)
 		ret = make_copy(r);
 	return ret ? ret : exchange(r);
 }
@@ -284,6 +316,7 @@ int ctl_replace(const struct ctl *ctl, int argc, char **argv)
 {
 	static const struct option table[] = {
 		{ "device", required_argument, NULL, 'd' },
+		{ "metadata", required_argument, NULL, 'm' },
 		{ "force", no_argument, NULL, 'f' },
 		{}
 	};
@@ -297,6 +330,8 @@ int ctl_replace(const struct ctl *ctl, int argc, char **argv)
 	while ((id = getopt_long(argc, argv, ":", table, NULL)) >= 0) {
 		if (id == 'd')
 			r->device = optarg;
+		else if (id == 'm')
+			r->metadata = optarg;
 		else if (id == 'f')
 			r->force = true;
 		else
@@ -309,6 +344,8 @@ int ctl_replace(const struct ctl *ctl, int argc, char **argv)
 		ret = ctl_misuse(ctl, "exactly one volume is expected");
 	else if (r->device && r->device[0] != '/')
 		ret = ctl_misuse(ctl, "--device %s: an absolute path is expected", r->device);
+	else if (r->metadata && r->metadata[0] != '/')
+		ret = ctl_misuse(ctl, "--metadata %s: an absolute path is expected", r->metadata);
 	else
 		ret = CTL_DONE;
 	if (!ret) {

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: once=6.12 mem=768 timeout=600 disks=64M,64M,64M,64M with=fio
+# vm: once=6.12 mem=768 timeout=900 disks=64M,64M,64M,64M,16M with=fio
 #
 # A disk dies and another one takes its place, while the volume is written to: on the primary, on the secondary, with an
-# agent that dies meanwhile; and what is refused.
+# agent that dies meanwhile; with metadata on a device of their own; and what is refused.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/repl.sh
@@ -124,6 +124,40 @@ ok "live" wait_live a b 200
 NODE_DEV[a]=/dev/mapper/deva
 ok "equal" copies_equal a b
 is "$(data_sha /dev/repl1 $((1 << 20)) $((9 << 20)))" "$(pattern_sha more $((1 << 20)))" "with all that was written"
+
+diag "metadata on a device of their own: a secondary gets them"
+metadata() { sed -n 's/^metadata = //p' "$(node_dir a)/volumes/spool.conf"; }
+for n in b c; do dm_remove "dev$n"; dm_linear "dev$n" "/dev/vd$n"; done
+for n in 0 1; do dm_create "meta$n" "0 16384 linear /dev/vde $((n * 16384))"; done
+dm_break deva
+pattern_put /dev/repl1 third $((1 << 20)) $((10 << 20))
+wait_for 60 "without a disk" state_is a failed
+refused a "meta9: No such file" --device /dev/mapper/devb --metadata /dev/mapper/meta9
+refused a "is in use: name another device for the metadata" --device /dev/mapper/devb --metadata /dev/mapper/devd
+ok "replaced" ctl a replace spool --device /dev/mapper/devb --metadata /dev/mapper/meta0 --force
+is "$(conf a) $(metadata)" "/dev/mapper/devb /dev/mapper/meta0" "its file says both"
+ok "live" wait_live a b 200
+NODE_DEV[a]=/dev/mapper/devb
+ok "equal" copies_equal a b
+
+diag "and a primary, whose metadata's device is as good as ever, other ones"
+dm_remove deva
+dm_linear deva /dev/vda
+ok "switched" eval 'run_quiet ctl b secondary spool && run_quiet ctl a primary spool'
+dm_break devb
+pattern_put /dev/repl0 fourth $((1 << 20)) $((11 << 20))
+wait_for 60 "without a disk" state_is a failed
+like "$(ctl a status spool)" "--device DEVICE --metadata DEVICE" "status says what to do"
+refused a "/dev/mapper/meta0, which is in use until the volume goes down: name another one .* with --metadata" \
+	--device /dev/mapper/deva --force
+ok "replaced" ctl a replace spool --device /dev/mapper/deva --metadata /dev/mapper/meta1 --force
+is "$(conf a) $(metadata)" "/dev/mapper/deva /dev/mapper/meta1" "its file says both"
+ok "in sync" ctl a wait spool --for in-sync --timeout 300
+NODE_DEV[a]=/dev/mapper/deva
+ok "equal" copies_equal a b
+ok "it is what comes up" eval 'run_quiet ctl a secondary spool && run_quiet ctl a down spool && run_quiet ctl a up spool'
+ok "live" wait_live a b
+is "$(data_sha /dev/mapper/deva $((1 << 20)) $((11 << 20)))" "$(pattern_sha fourth $((1 << 20)))" "with what was written"
 ok "down" repl_stop
-for n in a b c d; do dm_remove "dev$n"; done
+for n in deva devb devc devd meta0 meta1; do dm_remove "$n"; done
 done_testing
