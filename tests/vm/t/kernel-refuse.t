@@ -195,7 +195,7 @@ EBUSY | in use | attach minor=9 name=v9 data_fd=rw:/dev/vda key=9
 EBUSY | in use | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 meta_fd=rw:/dev/ram1
 EINVAL | no superblock | attach minor=9 name=v9 data_fd=rw:/dev/ram2 key=9
 EINVAL | no superblock | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 meta_fd=rw:/dev/ram2
-EINVAL | internal | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 meta_fd=rw:/dev/ram0
+EINVAL | cannot hold the data and be | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 meta_fd=rw:/dev/ram0
 EINVAL | holds volume 'v9' | attach minor=9 name=v8 data_fd=rw:/dev/ram0 key=9
 EINVAL | holds volume 'v9' | attach minor=9 name=v99 data_fd=rw:/dev/ram0 key=9
 EINVAL | can end at | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 meta_end=4097
