@@ -285,6 +285,9 @@ static bool hurried(uint64_t seed)
 
 		good = sim_until(&sim, sim_all_live, 60000);
 		from = sim_primary_node(&sim);
+		good = good && from;
+		if (!good)
+			break;
 		sim_secondary(from);
 		sim_until(&sim, sim_answered, 5000);
 		sim_run(&sim, sim_random(&sim, 3) * sim_random(&sim, 40));

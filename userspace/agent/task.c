@@ -253,6 +253,15 @@ static const char *consented_to(const struct volume *v, bool dead)
 	return v->consent_to->name;
 }
 
+/* Of two that begin at once and are live with each other the kernels refuse one; else nobody does. */
+static const char *begins_unseen(const struct volume *v, bool dead)
+{
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->peer == v->consent_to && (v->pair[i]->mine.flags & REPL_MV_LIVE))
+			return NULL;
+	return consented_to(v, dead);
+}
+
 void core_primary(struct core *c, const struct core_request *r)
 {
 	struct volume *v = task_volume(c, r);
@@ -264,7 +273,7 @@ void core_primary(struct core *c, const struct core_request *r)
 	gather(&facts, v);
 	facts.force = r->force;
 	facts.peer_dead = r->peer_dead;
-	facts.granted = consented_to(v, r->peer_dead);
+	facts.granted = begins_unseen(v, r->peer_dead);
 	promote_plan(&plan, &facts);
 	if (plan.step == PROMOTE_REFUSED || plan.step == PROMOTE_ALREADY) {
 		core_reply(c, r->id, plan.step == PROMOTE_ALREADY, "%s", plan.text);
