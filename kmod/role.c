@@ -143,6 +143,7 @@ static int commit_generation(struct volume *v, struct why *why)
 	if (!err)
 		return meta_commit(v, why);
 	detach_failed(v, 0, v->size);
+	detach_doubt(v);
 	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 
@@ -264,7 +265,7 @@ static void go_on(struct volume *v)
  * @work: volume->lost, on volume->ops
  *
  * What a failed disk is told comes last: it may take minutes to refuse that, and writes wait
- * for the generation, which makes the copy there lose in any case.
+ * for the generation, which makes the copy there lose against any peer that is met.
  */
 void role_lost_work(struct work_struct *work)
 {

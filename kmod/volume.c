@@ -416,6 +416,8 @@ int volume_attach(struct op *op, struct why *why)
 			disk_destroy(v);
 	}
 	if (err) {
+		/* A superblock that could not be written may have queued it. */
+		cancel_work_sync(&v->lost);
 		close_devices(v);
 		volume_forget(v);
 		return err;

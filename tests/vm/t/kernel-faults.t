@@ -47,6 +47,14 @@ ok "the next try succeeds" knode secondary 0
 ok "and is recorded" eval '[ $(($(knode_get 0 sb_flags) & 4)) = 0 ]'
 ok "down" knode_down
 
+diag "a disk that can be read, but not written"
+modprobe -q dm-flakey
+dm_reload first "$(dm_flakey_table /dev/vda 0 3600 error_writes)"
+not_ok "does not come up" knode attach 0 v0 /dev/mapper/first
+dm_heal first /dev/vda
+ok "healed, it does" knode attach 0 v0 /dev/mapper/first
+ok "down again" knode detach 0
+
 diag "a pair"
 knode_up /dev/mapper/first /dev/vdb /dev/vdc
 ok "two copies joined" knode_pair
