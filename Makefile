@@ -180,6 +180,9 @@ DKMSDIR ?= /usr/src
 
 .PHONY: install-dkms
 install-dkms: ## sources of the module for DKMS, which builds it for every kernel that comes (apt install dkms)
+	@# What it has built of an older tree under this version would count as built.
+	[ ! -e $(DESTDIR)$(DKMSDIR)/$(dkms) ] || $(if $(DESTDIR),true,dkms remove --all $(subst -,/,$(dkms)))
+	rm -rf $(DESTDIR)$(DKMSDIR)/$(dkms)
 	$(foreach f,Kbuild $(filter-out Kbuild,$(module_sources)) $(shell find include -name '*.h'),install -D -m 644 $f $(DESTDIR)$(DKMSDIR)/$(dkms)/$f &&) true
 	install -m 644 scripts/dkms.conf $(DESTDIR)$(DKMSDIR)/$(dkms)/dkms.conf
 	$(if $(DESTDIR),,dkms install --force $(subst -,/,$(dkms)))
@@ -193,7 +196,8 @@ uninstall: ## remove what install put there
 	rm -f $(foreach f,$(manuals),$(DESTDIR)$(call manual_path,$f))
 	[ ! -e $(DESTDIR)$(DKMSDIR)/$(dkms) ] || $(if $(DESTDIR),true,dkms remove --all $(subst -,/,$(dkms)))
 	rm -rf $(DESTDIR)$(DKMSDIR)/$(dkms)
-	rm -f $(wildcard $(addprefix $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER))/*/repl,.ko .ko.xz .ko.zst .ko.gz))
+	[ ! -d $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER)) ] || \
+		find $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER)) -name 'repl.ko' -delete -o -name 'repl.ko.[xzg]*' -delete
 	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
 
 .PHONY: clean
