@@ -54,10 +54,8 @@ static void get(struct agent *a, struct volume *v)
 		core_snapshot(v, &k);
 	else if (ret == -ENODEV)
 		core_snapshot(v, NULL);
-	else {
+	else if (core_no_snapshot(v))
 		log_error(v->name, "the kernel does not answer: %s", e.text);
-		core_no_snapshot(v);
-	}
 }
 
 static void drop_work(struct pair_io *io)

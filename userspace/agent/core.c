@@ -217,6 +217,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	}
 	v->k = *k;
 	v->get_at = 0;
+	v->get_failures = 0;
 	v->known = true;
 	v->known_at = v->core->now;
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
@@ -236,10 +237,12 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	task_go(v);
 }
 
-void core_no_snapshot(struct volume *v)
+bool core_no_snapshot(struct volume *v)
 {
 	/* Procedures wait for it. */
-	v->get_at = v->core->now + CORE_RETRY_MIN_MS;
+	v->get_at = v->core->now + core_backoff(v->core, CORE_RETRY_MIN_MS, CORE_RETRY_MAX_MS,
+						v->get_failures);
+	return !v->get_failures++;
 }
 
 static void get_again(struct volume *v)

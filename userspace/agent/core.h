@@ -276,6 +276,7 @@ struct volume {
 	/* A new disk that is being filled; replace.c. */
 	bool filling;
 	uint64_t get_at;		/* when to ask the kernel again that gave no answer; 0: never */
+	unsigned int get_failures;	/* one after the other */
 	uint64_t fill_at;		/* when to look again; 0: never */
 	uint64_t fill_words_at;
 	unsigned int fill_percent;	/* as said last */
@@ -357,8 +358,11 @@ uint64_t core_deadline(const struct core *c);
 
 /** core_snapshot - the answer to ACTION_GET; @k is NULL when the volume is gone */
 void core_snapshot(struct volume *v, const struct kernel_volume *k);
-/** core_no_snapshot - ACTION_GET failed, which may mean no more than that memory is short */
-void core_no_snapshot(struct volume *v);
+/**
+ * core_no_snapshot - ACTION_GET failed, which may mean no more than that memory is short
+ * Return: whether it is the first time, so that it is worth a line
+ */
+bool core_no_snapshot(struct volume *v);
 
 /** core_event - the kernel says that something changed; @v NULL: everything may have */
 void core_event(struct core *c, struct volume *v);

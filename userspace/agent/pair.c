@@ -170,6 +170,8 @@ static void live(struct pair *p)
 	bool news = p->phase != PHASE_LIVE;
 
 	p->phase = PHASE_LIVE;
+	/* What it begins from here on is adopted here, or the link is lost. */
+	p->outrun = (struct repl_id){ 0 };
 	p->timer = p->core->now + CORE_WORN_MS;
 	p->failures = 0;
 	p->dial_failures = 0;
@@ -212,14 +214,21 @@ void pair_judge(struct pair *p)
 	resolve_judge(p);
 }
 
+/* It was feared to have gone on, and has not. */
+static void forget_outrun(struct pair *p)
+{
+	if (id_equal(&p->theirs.generation, &p->mine.generation) && !task_may_begin(p))
+		p->outrun = (struct repl_id){ 0 };
+}
+
 static void judge(struct pair *p)
 {
 	pair_judge(p);
 	p->judged = true;
 	if (verdict_newer(&p->theirs, &p->mine))
 		p->outrun = p->mine.generation;
-	else if (id_equal(&p->theirs.generation, &p->mine.generation) && !task_may_begin(p))
-		p->outrun = (struct repl_id){ 0 };
+	else
+		forget_outrun(p);
 	log_verdict(p);
 }
 
@@ -497,6 +506,8 @@ void pair_session_lost(struct pair *p, const char *why)
 	p->run.paused = false;
 	if (!held)
 		abandon(p);
+	if (p->have_theirs)
+		forget_outrun(p);
 	p->phase = held ? PHASE_HOLD : PHASE_OFF;
 	p->have_theirs = p->have_said = p->judged = false;
 	if (strncmp(p->reason, "refused", 7) && !strstr(p->reason, " refuses: "))
