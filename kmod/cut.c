@@ -186,7 +186,6 @@ static int cut_begin(struct volume *v, struct cut *cut, struct why *why)
 		map_merge(&slot->map, &slot->settling);
 		map_swap(&slot->map, &cut->map);
 		slot->cut = cut;
-		v->cuts++;
 		drain_start(v, &cut->drain);
 	}
 	spin_unlock_irq(&v->io_lock);

@@ -401,7 +401,6 @@ int link_create(struct volume *v, u8 slot, int fd, u64 cookie, u32 flags, u32 ti
 	link->cookie = cookie;
 	link->tls = flags & REPL_LINK_TLS;
 	link->crc = flags & REPL_LINK_CRC;
-	link->follow = flags & REPL_LINK_FOLLOW;
 	link->timeout_ms = timeout_ms;
 	link->stuck_ms = stuck_ms;
 	init_waitqueue_head(&link->wait);

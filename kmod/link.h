@@ -77,7 +77,6 @@ struct link {
 	u64 cookie;
 	bool tls;
 	bool crc;
-	bool follow;			/* adopted with REPL_LINK_FOLLOW */
 	unsigned int timeout_ms, stuck_ms;
 	struct task_struct *sender, *receiver;
 	wait_queue_head_t wait;		/* the sender: something to send, or dead */

@@ -149,7 +149,6 @@ struct volume {
 	u64 gate_since;		/* ktime_get_ns() */
 	u64 losses;		/* links lost so far while primary */
 	u32 lost_slots;		/* bit n: slot n was lost while primary, and is not back */
-	u64 cuts;		/* begun so far: each empties a map */
 	u64 sampled;		/* writes so far */
 	unsigned int in_flight;	/* writes sampled, not yet completed upward */
 	unsigned int reading;	/* reads from peers: those that are not, and of ->copy */
