@@ -623,6 +623,31 @@ static void down_with_an_event(void)
 	end();
 }
 
+/* The answer to the command and the end of a handshake may be read in one go, the answer first. */
+static void down_as_a_handshake_ends(void)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct op_result gone = { 0 };
+	unsigned int before;
+
+	begin(true);
+	tick(1);
+	core_down(&core, &r);
+	settle();
+	detached = true;
+	before = closed;
+	core_op_done(volume, NULL, OP_DETACH, 0, &gone);
+	core_session_up(&core, 7, peer, pair);
+	settle();
+	ok(!core.sessions && closed == before + 1, "no session outlives its volume");
+	tick(10);
+	hear_hello(7, 1, 1, "");
+	core_session_down(&core, 7, "closed");
+	settle();
+	detached = false;
+	end();
+}
+
 /* The last FOLLOW that was sent is of @c. */
 static bool asked_to_follow(struct copy *c)
 {
@@ -713,5 +738,6 @@ int main(void)
 	told_to_grow();
 	requests();
 	down_with_an_event();
+	down_as_a_handshake_ends();
 	return tap_end();
 }

@@ -164,6 +164,20 @@ static void incomplete(void)
 	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "with --force an incomplete copy is taken");
 }
 
+static void consented_itself(void)
+{
+	fresh();
+	f.granted = "mail2";
+	planned(PROMOTE_REFUSED, 0, "just consented to mail2", "a node that has just consented");
+	f.granted = "mail2";
+	f.force = true;
+	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "--force is stronger");
+	f.granted = "mail2";
+	f.identity = true;
+	f.consistent = f.peer[0].live = f.peer[0].was_live = false;
+	planned(PROMOTE_REFUSED, 0, "not consistent", "what does not pass by itself is said first");
+}
+
 /* A peer with less room than this copy has could never follow it again. */
 static void smaller_peer(void)
 {
@@ -299,6 +313,7 @@ int main(void)
 	asserted();
 	first();
 	incomplete();
+	consented_itself();
 	smaller_peer();
 	diskless_peer();
 	consent();

@@ -248,7 +248,8 @@ void promote_plan(struct promote_plan *plan, const struct promote_facts *f)
 	} else if (f->force) {
 		plan->step = PROMOTE_GO;
 		plan->flags = REPL_F_FORCE;
-	} else if (f->granted) {
+	} else if (f->granted && (f->consistent || !f->identity)) {
+		/* It passes in some seconds; that a copy is incomplete does not, and is said below. */
 		refuse(plan, "%s: this node has just consented to %s becoming primary: see what becomes "
 		       "of that, or try again in some seconds", f->volume, f->granted);
 	} else if (f->peer_dead) {

@@ -102,7 +102,9 @@ void core_session_up(struct core *c, uint32_t conn, const struct core_peer *peer
 
 	if (pair)
 		pair->dialling = false;
-	if (!s) {
+	/* A volume that has gone a moment ago is freed when what was decided is carried out. */
+	if (!s || (pair && core_volume(c, pair->volume->name) != pair->volume)) {
+		free(s);
 		action_add(&c->actions, ACTION_CLOSE, 0)->conn = conn;
 		return;
 	}
