@@ -93,12 +93,21 @@ ctl() { # NAME SUBCOMMAND [ARG...]
 
 node_disk() { echo "/dev/repl${NODE_MINOR[$1]}"; }
 
-status_of() { # NAME JQ_FILTER : of the volume's object
-	ctl "$1" status --json | jq -r ".volumes[] | select(.name == \"$REPL_VOLUME\") | $2"
+# For a path alone there is a quicker way than jq.
+status_of() { # NAME FILTER : of the volume's object, a path of field or what jq understands
+	if [[ $2 =~ ^(\.[a-z_]+(\[[a-z0-9_=]+\])?)+$ ]]; then
+		field "/run/netns/$1" "$(node_dir "$1")" "$REPL_VOLUME" "$2"
+	else
+		ctl "$1" status --json | jq -r ".volumes[] | select(.name == \"$REPL_VOLUME\") | $2"
+	fi
+}
+
+status_becomes() { # NAME PATH VALUE SECONDS
+	field "/run/netns/$1" "$(node_dir "$1")" "$REPL_VOLUME" "$2" "$3" $(($4 * ${VM_WAIT_SCALE:-1}))
 }
 
 peer_state() { # NAME PEER
-	status_of "$1" ".peers[] | select(.name == \"$2\") | .state"
+	status_of "$1" ".peers[name=$2].state"
 }
 
 peer_is() { [ "$(peer_state "$1" "$2")" = "$3" ]; } # NAME PEER STATE
@@ -106,12 +115,16 @@ peer_is() { [ "$(peer_state "$1" "$2")" = "$3" ]; } # NAME PEER STATE
 both_live() { peer_is "$1" "$2" live && peer_is "$2" "$1" live; }
 
 wait_live() { # NAME PEER [SECONDS]
-	wait_for "${3:-90}" "$1 and $2 live" both_live "$1" "$2" || {
-		ctl "$1" status || true
-		ctl "$2" status || true
-		tail -n 20 "$(node_dir "$1")/log" "$(node_dir "$2")/log"
-		return 1
-	}
+	local seconds=${3:-90}
+	# It may be lost again between the two.
+	if status_becomes "$1" ".peers[name=$2].state" live "$seconds" && status_becomes "$2" ".peers[name=$1].state" live 10 &&
+		wait_for "$seconds" "$1 and $2 live" both_live "$1" "$2"; then
+		return
+	fi
+	ctl "$1" status || true
+	ctl "$2" status || true
+	tail -n 20 "$(node_dir "$1")/log" "$(node_dir "$2")/log"
+	return 1
 }
 
 # The whole way: agents, volumes, a first primary, everybody live.

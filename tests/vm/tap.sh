@@ -90,6 +90,12 @@ done_testing() {
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
 # A VM on a slow kernel, or a slow machine, waits longer: VM_WAIT_SCALE, of tests/vm/run.
+# Starts no program, which would cost more than the nap.
+nap() { # SECONDS
+	[ -n "${nap_fd:-}" ] || exec {nap_fd}<> <(:)
+	read -r -t "$1" -u "$nap_fd" || true
+}
+
 wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command succeeds
 	local seconds=$(($1 * ${VM_WAIT_SCALE:-1})) what=$2 end
 	shift 2
@@ -99,6 +105,6 @@ wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command su
 			diag "waited $seconds s in vain for: $what ($*)"
 			return 1
 		fi
-		sleep 0.05
+		nap 0.05
 	done
 }

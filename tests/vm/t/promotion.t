@@ -60,7 +60,7 @@ sha_of() { data_sha "${NODE_DEV[$1]}" "$(volume_bytes "$1")"; }
 
 # The two agents talk. In status "disconnected" would also be said of a peer that is being dialled.
 session_is() { # NODE PEER WORD
-	[ "$(status_of "$1" ".peers[] | select(.name == \"$2\") | .session")" = "$3" ]
+	[ "$(status_of "$1" ".peers[name=$2].session")" = "$3" ]
 }
 session_lost() { ! session_is "$1" "$2" connected; }
 says() { [[ $(status_of "$1" '.peers[0].reason') =~ $2 ]]; } # NODE REGEX

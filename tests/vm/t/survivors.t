@@ -38,7 +38,7 @@ power_on() { # NODE
 	agent_start "$1"
 	run_quiet ctl "$1" up spool
 }
-behind() { status_of "$1" ".peers[] | select(.name == \"$2\") | .dirty_bytes"; } # NODE PEER
+behind() { status_of "$1" ".peers[name=$2].dirty_bytes"; } # NODE PEER
 doubts() { echo $(($(behind "$1" "$2") + $(behind "$2" "$1"))); }
 know_each_other() { [ "$(doubts "$1" "$2")" = 0 ]; }
 full_copies() { cat "$(node_dir "$1")/log" "$(node_dir "$2")/log" | grep -c "leads with a full copy" || true; }
