@@ -156,7 +156,7 @@ void sim_settle(struct sim_node *n)
 {
 	struct action *a;
 
-	if (n->settling || !n->running)
+	if (n->settling || n->late || !n->running)
 		return;
 	n->settling = true;
 	n->core.now = n->sim->now;
@@ -462,6 +462,7 @@ static void tick(struct sim_node *n)
 {
 	struct sim *s = n->sim;
 
+	n->late = false;
 	if (n->kernel.changed && n->running) {
 		n->kernel.changed = false;
 		n->core.now = s->now;
@@ -483,6 +484,9 @@ static void tick(struct sim_node *n)
 static void step(struct sim *s)
 {
 	s->now++;
+	/* But for messages, the loop takes all that has come before it carries out what is decided of it. */
+	for (unsigned int i = 0; i < s->nodes; i++)
+		s->node[i].late = !sim_random(s, 3);
 	for (struct sim_conn *c = s->conns; c; c = c->next)
 		net_pump(s, c);
 	while (s->events && s->events->at <= s->now) {

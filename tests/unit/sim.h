@@ -52,6 +52,7 @@ struct sim_node {
 	struct volume *volume;
 	struct sk kernel;
 	bool settling;
+	bool late;			/* what is decided now is carried out at the end of the millisecond */
 	unsigned int ticks;		/* in this millisecond */
 	bool saved_block[SK_BLOCKS];	/* the last file that was saved: which, and what */
 	uint64_t saved[SK_BLOCKS];

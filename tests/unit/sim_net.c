@@ -101,6 +101,7 @@ void net_pump(struct sim *s, struct sim_conn *c)
 			last = c->open[end] && is_last(s, m);
 			if (c->open[end] && (!last || s->break_after)) {
 				hand_on(c, end, m);
+				c->node[end]->late = false;
 				sim_settle(c->node[end]);
 			}
 			free(m);
