@@ -45,7 +45,8 @@ enum core_limits {
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
 	CORE_FILL_MS		= 1000,		/* between two looks at a new disk that is filled */
 	CORE_MARKS_MAX		= 8,		/* MARKs under way before MAPs must wait */
-	CORE_ALLOWANCE_MAX	= 64,		/* passes between two attempts to join */
+	CORE_ALLOWANCE_MAX	= 4,		/* passes between two attempts to join, at least so many */
+	CORE_PASSES_MANY	= 64,		/* without becoming small: worth a line in the log */
 	CORE_REASON_MAX		= 400,
 	CORE_PATH_MAX		= 512,
 };

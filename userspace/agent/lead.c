@@ -342,7 +342,7 @@ static void next_step(struct pair *p)
 		}
 		return;
 	}
-	if (p->run.passes && p->run.passes % CORE_ALLOWANCE_MAX == 0)
+	if (p->run.passes && p->run.passes % CORE_PASSES_MANY == 0)
 		core_log(p->core, LOG_LEVEL_WARN, v, p, "still behind after %u passes: writes come "
 			 "about as fast as they can be copied", p->run.passes);
 	cut(p);
