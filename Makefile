@@ -16,8 +16,8 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 # A test that is about no kernel is run on one of them only; ONCE= runs all on each.
 ONCE ?= 1
 export REPL_VM_ONCE := $(ONCE)
-# Tests in VMs at the same time; each VM has two virtual CPUs.
-JOBS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n / 2 : n > 1 ? 2 : 1)))
+# Tests in VMs at the same time. Each VM has two virtual CPUs; where processors are few they take turns on one.
+JOBS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n / 2 : n + 1)))
 
 cache := $(or $(REPL_CACHE),$(HOME)/.cache/repl)
 export REPL_CACHE := $(cache)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: once=6.1 mem=512 timeout=400 disks=48M,48M with=fio
+# vm: once=6.1 mem=512 threads=multi timeout=400 disks=48M,48M with=fio
 #
 # All at once: deep overlapping writes, links that break, roles that change hands, status that is asked for all the time.
 # It ends with equal copies; on a kernel that finds data races, with none.
