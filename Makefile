@@ -109,16 +109,13 @@ check-vm: ## VM tests on both kernels (TESTS="tests/vm/t/010-x.t ..." for some)
 
 TESTS ?= $(wildcard tests/vm/t/*.t)
 HOST_TESTS ?= $(wildcard tests/vm/meta/*.t tests/vm/multi/*.t)
-# Those of the harness itself are about no kernel.
-host_tests = $(if $(and $(ONCE),$(filter-out $(firstword $(KERNELS)),$*)),$(filter-out tests/vm/meta/%,$(HOST_TESTS)),$(HOST_TESTS))
-
 # By the limits that they set themselves, so that no long one is left for the end.
 longest_first = $(shell for t in $(1); do echo "$$(sed -n '1,20s/^\# vm:.* timeout=\([0-9]*\).*/\1/p' $$t) $$t"; done | \
 	sed 's/^ /600 /' | sort -rn | cut -d' ' -f2)
 
 check-vm-%: module-% tools vm-programs
 	@echo "VM tests on kernel $*"
-	@$(if $(TESTS)$(host_tests),prove --timer -j$(JOBS) -e 'tests/vm/any $*' $(call longest_first,$(TESTS) $(host_tests)))
+	@$(if $(TESTS)$(HOST_TESTS),prove --timer -j$(JOBS) -e 'tests/vm/any $*' $(call longest_first,$(TESTS) $(HOST_TESTS)))
 
 # A kernel that finds mistakes is several times slower, and its VMs need twice the memory; tests/vm/run knows the latter.
 special_kernel = +@tests/vm/kernel/build $(1) && \

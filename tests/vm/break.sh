@@ -5,7 +5,7 @@
 # often and whenever it breaks. A test includes lib.sh and repl.sh, sets BREAK_ENCRYPTION to tls or none, and includes
 # this. The rounds at the end are random: --env SEED=N repeats them, ROUNDS=N makes more.
 
-ROUNDS=${ROUNDS:-6}
+ROUNDS=${ROUNDS:-4}
 BLOCK=4096
 
 repl_node a /dev/vda

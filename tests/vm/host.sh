@@ -47,9 +47,9 @@ vm_memory() { # KERNEL MEM : what a VM needs in which that much is enough for a 
 
 # --- QEMU ---------------------------------------------------------------------------------------------------------
 
-# Virtual CPUs of which each has a thread of its own spin for one that the host does not run just now: with two VMs of two
-# CPUs on two processors that took three times as long. On one thread they take turns, at every pause and at the latest
-# after a tenth of a second. VM_THREADS=multi of a test that is about what happens at the same time.
+# A virtual CPU with a thread of its own spins for one that the host does not run just now. On one thread they take turns,
+# at every pause, so three VMs fit on two processors: what took two VMs of the other kind ten minutes took them seven.
+# VM_THREADS=multi of a test that is about what happens at the same time.
 vm_threads() {
 	if [ -n "${VM_THREADS:-}" ]; then
 		echo "$VM_THREADS"

@@ -14,7 +14,12 @@ knode_up() { # DEVICE... : metadata, module, all secondary
 	done
 }
 
-knode_get() { knode get "$1" | sed -n "s/^$2=//p"; } # MINOR KEY
+knode_get() { # MINOR KEY
+	local line
+	while IFS= read -r line; do
+		[ "${line%%=*}" != "$2" ] || echo "${line#*=}"
+	done < <(knode get "$1")
+}
 
 knode_is() { [ "$(knode_get "$1" "$2")" = "$3" ]; } # MINOR KEY VALUE
 
@@ -38,17 +43,11 @@ knode_copy() { # FROM_MINOR TO_MINOR
 
 # Ships what either side doubts, from the first to the second.
 knode_catch_up() { # FROM_MINOR TO_MINOR
-	local first count
-	while read -r first count; do
-		dd if="${KNODE_DEV[$1]}" of="${KNODE_DEV[$2]}" bs=1M iflag=direct,skip_bytes,count_bytes \
-			oflag=direct,seek_bytes conv=notrunc skip=$((first << 12)) seek=$((first << 12)) count=$((count << 12)) \
-			status=none
-		# Third copies may lack these now, as the agent says, too.
-		[ ${#KNODE_DEV[@]} -le 2 ] || run_quiet knode mark "$2" $((7 & ~(1 << $1 | 1 << $2))) "$first" "$count"
-	done < <(
-		knode cut "$1" "$2" list
-		knode cut "$2" "$1" list
-	)
+	knode cut "$1" "$2" list >/run/extents
+	knode cut "$2" "$1" list >>/run/extents
+	blocks "${KNODE_DEV[$1]}" "${KNODE_DEV[$2]}" </run/extents
+	# Third copies may lack these now, as the agent says, too.
+	[ ${#KNODE_DEV[@]} -le 2 ] || run_quiet knode mark "$2" $((7 & ~(1 << $1 | 1 << $2))) </run/extents
 	run_quiet knode settle "$1" "$2"
 	run_quiet knode settle "$2" "$1"
 }

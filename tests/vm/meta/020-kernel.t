@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# vm: once=6.1 timeout=500
 #
 # What a module can do wrong fails the run, and says what it was.
 # shellcheck source=tests/vm/meta/meta.sh

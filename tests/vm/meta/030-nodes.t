@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# vm: once=6.1 timeout=500
 #
 # Two VMs are two machines on one network, and killing one is a power cut.
 # shellcheck source=tests/vm/multi.sh

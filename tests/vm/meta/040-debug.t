@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# vm: once=6.1 timeout=500
 #
 # What only a kernel made to find mistakes can see fails the run, too.
 # shellcheck source=tests/vm/meta/meta.sh

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# vm: once=6.12 timeout=700
 #
 # What a copy costs that is mostly equal. Two machines with large sparse disks: the first copy of nothing writes nothing;
 # and when the primary's power is cut under load, its return costs reads of what was in doubt, and the network only what

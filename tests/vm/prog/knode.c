@@ -5,7 +5,7 @@
  *	knode attach MINOR NAME DEVICE [freeze|end=META_END]
  *	knode detach|primary|secondary MINOR [force|peer-dead|alone]
  *	knode slot MINOR SLOT N [OTHER]	peer number N: a key of N bytes of value N; its copy that of minor OTHER
- *	knode mark MINOR MASK BLOCK COUNT
+ *	knode mark MINOR MASK [BLOCK COUNT]	without: of such lines on standard input
  *	knode cut MINOR SLOT commit|abort|list|hold
  *		hold: keeps it open until it is killed
  *	knode settle MINOR SLOT		drop the slot's dirty blocks: the copies are equal
@@ -34,7 +34,7 @@
 
 #include "kernel.h"
 
-enum { WAIT_MS = 60000 };
+enum { WAIT_MS = 60000, MARKS = 256 };
 
 static struct kernel *kernel;
 static struct err err;
@@ -253,9 +253,31 @@ static int do_get(uint32_t minor)
 	return 0;
 }
 
+static int do_mark(uint32_t minor, char **arg)
+{
+	uint32_t mask = (uint32_t)strtoul(arg[0], NULL, 0);
+	struct repl_extent extent[MARKS];
+	unsigned long long block, count;
+	unsigned int n = 0;
+
+	if (arg[1]) {
+		extent[0].block = strtoull(arg[1], NULL, 0);
+		extent[0].count = arg[2] ? strtoull(arg[2], NULL, 0) : 1;
+		return ticket(kernel_mark(kernel, minor, mask, extent, 1, &err), "mark");
+	}
+	while (scanf("%llu %llu", &block, &count) == 2) {
+		extent[n++] = (struct repl_extent){ .block = block, .count = count };
+		if (n < MARKS)
+			continue;
+		if (ticket(kernel_mark(kernel, minor, mask, extent, n, &err), "mark"))
+			return 1;
+		n = 0;
+	}
+	return n ? ticket(kernel_mark(kernel, minor, mask, extent, n, &err), "mark") : 0;
+}
+
 static int simple(const char *cmd, uint32_t minor, char **arg)
 {
-	struct repl_extent extent;
 	int rc;
 
 	if (!strcmp(cmd, "detach"))
@@ -273,12 +295,6 @@ static int simple(const char *cmd, uint32_t minor, char **arg)
 					    (uint32_t)atoi(arg[0]), &err), cmd);
 	if (!strcmp(cmd, "resize"))
 		return ticket(kernel_resize(kernel, minor, strtoull(arg[0], NULL, 0), &err), cmd);
-	if (!strcmp(cmd, "mark")) {
-		extent.block = strtoull(arg[1], NULL, 0);
-		extent.count = strtoull(arg[2], NULL, 0);
-		return ticket(kernel_mark(kernel, minor, (uint32_t)strtoul(arg[0], NULL, 0),
-					  &extent, 1, &err), cmd);
-	}
 	rc = kernel_thaw(kernel, minor, !strcmp(cmd, "resume") ? REPL_GATE_PEER_LOST :
 			 REPL_GATE_ADMIN, &err);
 	return rc ? fail(rc, cmd) : 0;
@@ -289,7 +305,7 @@ static const struct {
 	int args;	/* after the minor, at least */
 } commands[] = {
 	{ "attach", 2 }, { "detach", 0 }, { "primary", 0 }, { "secondary", 0 }, { "slot", 2 },
-	{ "mark", 3 }, { "cut", 2 }, { "settle", 1 }, { "follow", 2 }, { "join", 3 }, { "leave", 1 },
+	{ "mark", 1 }, { "cut", 2 }, { "settle", 1 }, { "follow", 2 }, { "join", 3 }, { "leave", 1 },
 	{ "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "resize", 1 }, { "replace", 1 },
 	{ "get", 0 },
 };
@@ -321,6 +337,8 @@ int main(int argc, char **argv)
 		return do_cut(minor, (uint8_t)atoi(argv[3]), argv[4]);
 	if (!strcmp(argv[1], "settle"))
 		return do_cut(minor, (uint8_t)atoi(argv[3]), "commit");
+	if (!strcmp(argv[1], "mark"))
+		return do_mark(minor, argv + 3);
 	if (!strcmp(argv[1], "follow"))
 		return do_follow(minor, argv + 3);
 	if (!strcmp(argv[1], "join"))

@@ -8,16 +8,23 @@ prog_program = $(patsubst tests/vm/prog/%.c,$(BUILD)/vm/prog/%,$(1))
 prog_needs = $(shell sed -n '1,30s/.*needs: *\([^*]*\).*/\1/p' $(1))
 
 # An emulated processor spends most of a short program's time in the dynamic linker. So the programs of the tests are
-# linked statically; and repl-ctl, from the objects of the one that is installed, once more with libcrypto linked in.
+# linked statically; and some of the project's own, from the objects of those that are installed, once more with libcrypto
+# linked in.
 
 $(BUILD)/vm/prog/%: USER_LIBS := $(filter-out -lsystemd -lsmartcols,$(USER_LIBS))
 $(BUILD)/vm/prog/%: USER_LDFLAGS += -static -Wl,--no-warnings # of resolvers: all addresses are numbers
 $(BUILD)/vm/quick/%: USER_LIBS := $(patsubst -lcrypto,-l:libcrypto.a,$(USER_LIBS))
 
 .PHONY: vm-programs
-vm-programs: $(call prog_program,$(prog_sources)) $(BUILD)/vm/quick/repl-ctl
+vm-programs: $(call prog_program,$(prog_sources)) $(addprefix $(BUILD)/vm/quick/,repl-ctl mkfs.repl fsck.repl)
 
 $(BUILD)/vm/quick/repl-ctl: $(call user_object,$(ctl_sources)) $(USER_LIB)
+	$(user_link)
+
+$(BUILD)/vm/quick/mkfs.repl: $(call user_object,$(mkfs_sources)) $(USER_LIB)
+	$(user_link)
+
+$(BUILD)/vm/quick/fsck.repl: $(call user_object,$(fsck_sources)) $(USER_LIB)
 	$(user_link)
 
 $(BUILD)/obj/tests/vm/prog/%.o: USER_CFLAGS_ALL += -Iuserspace/agent

@@ -4,14 +4,14 @@
 #
 # All connections are reset after N bytes one way, wherever that is: in a handshake, between agent and kernel, in a
 # catching up, in the join, in a flush, in live writes. Whatever N is, the pair ends live and equal, and no agent dies.
-# Each way takes every third of some lengths. GRID=fine takes steps of 199 bytes, both ways, up to where the first live
+# Each way takes every fifth of some lengths. GRID=fine takes steps of 199 bytes, both ways, up to where the first live
 # writes are, which takes an hour: make check-cuts.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/repl.sh
 . "$(dirname "$0")/../repl.sh"
 
-grid=(1 500 1400 2300 3200 4500 7000 12000 30000 90000 400000) step=3
+grid=(1 500 1400 2300 3200 4500 7000 12000 30000 90000 400000) step=5
 if [ "${GRID:-coarse}" = fine ]; then mapfile -t grid < <(seq 1 199 30000) && step=1; fi
 
 relay_start() { # NAME WAY PEER : what the node NAME says to its peer goes this way

@@ -14,11 +14,7 @@ load() { # SECONDS [ARG...]
 }
 # Ships the dirty blocks of a cut by hand.
 catch_up() { # FROM TO
-	local first count
-	while read -r first count; do
-		dd if="${KNODE_DEV[$1]}" of="${KNODE_DEV[$2]}" bs=4k iflag=direct oflag=direct conv=notrunc \
-			skip="$first" seek="$first" count="$count" status=none
-	done < <(knode cut "$1" "$2" list)
+	knode cut "$1" "$2" list | blocks "${KNODE_DEV[$1]}" "${KNODE_DEV[$2]}"
 	run_quiet knode settle "$1" "$2"
 	run_quiet knode settle "$2" "$1"
 }
