@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * blocks FROM TO - copies ranges between devices, past the page cache; on standard input "BLOCK COUNT" lines, in 4 KiB.
+ * link: static
  */
 #include <errno.h>
 #include <fcntl.h>

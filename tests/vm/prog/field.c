@@ -6,6 +6,7 @@
  * when SECONDS have passed. In place of repl-ctl and jq, of which every call costs an emulated processor half a second
  * before it looks at anything.
  *
+ * link: static
  * needs: userspace/ctl/agent.c userspace/ctl/edit.c userspace/ctl/explain.c userspace/ctl/report.c userspace/ctl/view.c
  */
 #include <errno.h>

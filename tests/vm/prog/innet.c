@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* innet NETNS COMMAND [ARG...] - as nsenter --net=NETNS, and linked statically: tests do it hundreds of times. */
+/* innet NETNS COMMAND [ARG...] - as nsenter --net=NETNS. link: static */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

@@ -19,6 +19,7 @@
  *	knode get MINOR			key=value lines
  *
  * The process is nowhere in the data path: what it adopted outlives it.
+ * link: static
  */
 #include <arpa/inet.h>
 #include <errno.h>

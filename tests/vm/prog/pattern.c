@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pattern SEED BYTES - prints bytes that SEED, any text, determines, and that do not compress. */
+/* pattern SEED BYTES - prints bytes that SEED, any text, determines, and that do not compress. link: static */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -23,7 +23,7 @@ crash() { # the machine of copy 0 loses its power, as far as its disk can tell
 }
 write() { dd if=/dev/urandom of=/dev/repl0 bs=4k count="${2:-1}" seek="$1" oflag=direct conv=notrunc status=none; }
 dirty() { knode_get 0 slot1.dirty; }
-log_is_empty() { [[ $(fsck.repl --json /dev/mapper/first) == *'"regions_logged": 0,'* ]]; }
+log_is_empty() { nap 0.5 && [[ $(fsck.repl --json /dev/mapper/first) == *'"regions_logged": 0,'* ]]; }
 
 dm_linear first /dev/vda
 knode_up /dev/mapper/first /dev/vdb
