@@ -91,7 +91,8 @@ few_points = POINTS=$(or $(POINTS),300) BOOTED=$(or $(BOOTED),4)
 
 .PHONY: check
 check: all ## everything: static checks, unit tests, short fuzzing, VM tests on both kernels, some crash points
-	+@failed=; for part in check-quick unit fuzz check-vm check-crash; do \
+	+@failed=; $(MAKE) --no-print-directory -k --output-sync=target check-quick unit fuzz || failed=" check-quick, unit or fuzz"; \
+	for part in check-vm check-crash; do \
 		$(MAKE) --no-print-directory $$part $(few_points) || failed="$$failed $$part"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }; echo "check: all passed"

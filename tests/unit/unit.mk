@@ -25,7 +25,7 @@ SHIM_CFLAGS := -Itests/unit/shim -iquote kmod
 
 .PHONY: unit
 unit: $(call unit_program,$(filter %.c,$(UNIT))) $(if $(filter %.t,$(UNIT)),userspace mkfs)
-	@$(SAN_ENV) REPL_BUILD=$(abspath $(BUILD)) prove -e '' \
+	@$(SAN_ENV) REPL_BUILD=$(abspath $(BUILD)) prove -j$(JOBS) -e '' \
 		$(call unit_program,$(filter %.c,$(UNIT))) $(filter %.t,$(UNIT))
 
 $(BUILD)/san/%.o: %.c $(BUILD)/obj/userspace.flags

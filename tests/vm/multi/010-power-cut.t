@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: timeout=700
+# vm: once=6.12 timeout=700
 #
 # Two machines; the primary's power is cut in the middle of writing. What it had acknowledged is on the other, which takes
 # over; the dead one comes back, follows, and the role goes back.
