@@ -104,16 +104,16 @@ ok "equal after the restarts" copies_equal a b
 
 # --- breaks while it catches up -----------------------------------------------------------------------------------
 
-copying() { [ "$(status_of b .consistent)" = false ] && [ "$(peer_of b 'progress.percent // 0 | . >= 1')" = true ]; }
+copying() { status_becomes b .consistent false 60 && status_becomes b '.peers[0].progress.percent' '~^[1-9]' 60; }
 
 ok "flushed before the break of a copy" flush
 link_cut b
 put much 1024 2048
 ok "a notices once more" wait_for 60 "the loss of b" not_live
-netem a rate 8mbit
+netem a rate 4mbit
 link_heal b
 for how in link_reset link_cut; do
-	ok "it is being copied" wait_for 90 "blocks on their way" copying
+	ok "it is being copied" copying
 	$how b
 	ok "broken by $how: nothing is forgotten" wait_for 30 "all of it is dirty" dirty_is $((2048 * BLOCK))
 	is "$(status_of b .consistent)" false "b knows that it is incomplete"
@@ -132,37 +132,39 @@ ok "equal after broken copies" copies_equal a b
 
 # --- breaks at the join -------------------------------------------------------------------------------------------
 
-# Where a is on the way to a join, and why its writes wait: in one look, since some stages are short.
-stage() { ctl a status --json | jq -r '.volumes[0] | "\(.peers[0].state), \(.peers[0].reason), \(.frozen_by)"'; }
 way() { netem a delay "$1" && netem b delay "$1"; }
 
-# Breaks as soon as a is where REGEX says. Once the join has begun, the way is so long that every stage of it lasts for
-# longer than looking takes, on a machine that is not too busy: else it tries again.
-break_at() { # REGEX
-	local try end where
+# Breaks as soon as a is there. Once the join has begun, the way is so long that every stage of it lasts for longer than
+# a look takes, on a machine that is not too busy: else it tries again.
+break_at() { # connects|join|adopts
+	local try
 	for try in 1 2 3 4 5 6 7 8; do
-		way 100ms
+		way 200ms
 		link_reset b
 		wait_for 30 "the loss of b" not_live
 		put "join $1 $try" 6000 4
-		end=$((SECONDS + 60))
-		where=''
-		while [[ ! $where =~ ^live,\ in\ sync ]] && [ "$SECONDS" -lt "$end" ]; do
-			where=$(stage)
-			if [[ $where =~ $1 ]]; then
-				link_reset b
-				way 100ms
-				return 0
-			fi
-			[[ ! $where =~ 'connects the link' ]] || way 800ms
-		done
+		[[ $(status_becomes a '.peers[0].reason' '~connects the link|^in sync' 60) == *connects* ]] || continue
+		case $1 in
+		connects) ;;
+		join)
+			way 800ms
+			status_becomes a .frozen_by join 60 || continue
+			;;
+		adopts)
+			way 800ms
+			[[ $(status_becomes a '.peers[0].reason' '~waits for b to adopt|^in sync' 60) == *adopt* ]] || continue
+			;;
+		esac
+		link_reset b
+		way 200ms
+		return 0
 	done
 	return 1
 }
 
 while [ ! -e /run/joined ]; do put writer 6100 || echo "$?" >/run/writer-failed; done &
 writer=$!
-for where in 'connects the link' ', join$' 'waits for b to adopt'; do
+for where in connects join adopts; do
 	ok "broken at the join: $where" break_at "$where"
 	ok "it joins all the same" wait_live a b 120
 done

@@ -2,8 +2,9 @@
 /*
  * field NETNS CONFIG_DIR VOLUME PATH [VALUE SECONDS] - one value of what repl-ctl status --json prints.
  *
- * PATH is such as .peers[0].reason or .peers[name=b].state. With VALUE it waits until that is the value, and fails
- * when SECONDS have passed. In place of repl-ctl and jq, of which every call costs an emulated processor half a second
+ * PATH is such as .peers[0].reason or .peers[name=b].state. With VALUE it waits until that is the value, or, of one that
+ * begins with ~, until the value matches the rest as an extended regular expression; it prints the value, and fails when
+ * SECONDS have passed. In place of repl-ctl and jq, of which every call costs an emulated processor half a second
  * before it looks at anything.
  *
  * link: static
@@ -11,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <regex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,7 @@
 
 enum {
 	PATH_MAX_BYTES	= 256,
-	EVERY_MS	= 100,
+	EVERY_MS	= 50,
 };
 
 static void die(const char *what, const char *of)
@@ -113,12 +115,17 @@ static double now(void)
 static int wait_until(char **argv, const char *want, double seconds)
 {
 	double end = now() + seconds;
+	regex_t re;
 	char *got;
 
+	if (*want == '~' && regcomp(&re, want + 1, REG_EXTENDED | REG_NOSUB))
+		die("no regular expression", want);
 	for (;;) {
 		got = look(argv[2], argv[3], argv[4]);
-		if (!strcmp(got, want))
+		if (*want == '~' ? !regexec(&re, got, 0, NULL, 0) : !strcmp(got, want)) {
+			puts(got);
 			return 0;
+		}
 		if (now() >= end)
 			break;
 		free(got);

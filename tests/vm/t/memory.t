@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=304 timeout=400 disks=320M,320M with=mkswap,swapon,swapoff once=6.12
+# vm: mem=304 threads=multi timeout=400 disks=320M,320M with=mkswap,swapon,swapoff once=6.12
 #
 # Little memory, both nodes in it, and a slow peer: pages that only the volume can take are all there is to free. Swap
 # lies on the volume, then a file system with more dirty pages than memory would like. Over TLS, which needs memory for
