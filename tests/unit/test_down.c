@@ -16,6 +16,11 @@
 
 enum { CONN = 1, DIALLED = 7, STEPS_MAX = 12 };
 
+struct named {
+	const char *name;
+	void (*fn)(void);
+};
+
 /* ------------------------------------------------- how far the pair has come -- */
 
 static void alone(void)
@@ -62,10 +67,7 @@ static void in_sync(void)
 	live(CONN, &c);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} stages[] = {
+static const struct named stages[] = {
 	{ "no session", alone }, { "a dial under way", dialling },
 	{ "a session before HELLO", without_hello }, { "a session after HELLO", with_hello },
 	{ "a dialled session", dialled }, { "a follower", following }, { "a live pair", in_sync },
@@ -73,7 +75,7 @@ static const struct {
 
 /* ----------------------------------------------------- what happens with it -- */
 
-static struct op pending;		/* of the pair; OP_COUNT: none */
+static struct op pending;		/* of the pair, if there is one */
 static bool have_pending;
 
 static void nothing(void)
@@ -82,10 +84,7 @@ static void nothing(void)
 
 static void handshake_ends(void)
 {
-	if (pair->dialling)
-		core_session_up(&core, DIALLED, peer, pair);
-	else
-		core_session_up(&core, DIALLED, peer, NULL);
+	core_session_up(&core, DIALLED, peer, pair->dialling ? pair : NULL);
 }
 
 static void dial_fails(void)
@@ -132,10 +131,7 @@ static void progress(void)
 	core_progress(pair, 4096);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} events[] = {
+static const struct named events[] = {
 	{ "nothing", nothing }, { "the end of a handshake", handshake_ends },
 	{ "a dial that fails", dial_fails }, { "the end of the session", session_ends },
 	{ "the end of an op", op_ends }, { "an op that fails", op_fails },

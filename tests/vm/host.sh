@@ -47,6 +47,12 @@ vm_memory() { # KERNEL MEM : what a VM needs in which that much is enough for a 
 
 # --- QEMU ---------------------------------------------------------------------------------------------------------
 
+# In a run of everything a test that is about no kernel runs on one: says so, and succeeds, when KERNEL is another.
+vm_once_elsewhere() { # KERNEL ONCE
+	[ -n "${REPL_VM_ONCE:-}" ] && [ -n "$2" ] && [ "$2" != "$1" ] || return 1
+	echo "1..0 # SKIP on kernel $1: kernel $2 is enough in a run of everything (ONCE= runs it on each)"
+}
+
 # A virtual CPU with a thread of its own spins for one that the host does not run just now. On one thread they take turns,
 # at every pause, so three VMs fit on two processors: what took two VMs of the other kind ten minutes took them seven.
 # VM_THREADS=multi of a test that is about what happens at the same time.

@@ -89,13 +89,13 @@ done_testing() {
 
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
-# A VM on a slow kernel, or a slow machine, waits longer: VM_WAIT_SCALE, of tests/vm/run.
-# Starts no program, which would cost more than the nap.
+# Starts no program, which would cost more than the nap. Nobody ever writes to that pipe.
 nap() { # SECONDS
 	[ -n "${nap_fd:-}" ] || exec {nap_fd}<> <(:)
 	read -r -t "$1" -u "$nap_fd" || true
 }
 
+# A VM on a slow kernel, or a slow machine, waits longer: VM_WAIT_SCALE, of tests/vm/run.
 wait_for() { # SECONDS DESCRIPTION COMMAND [ARG...] : polls until the command succeeds
 	local seconds=$(($1 * ${VM_WAIT_SCALE:-1})) what=$2 end
 	shift 2
