@@ -315,10 +315,15 @@ int role_go_on(struct volume *v, struct why *why)
 int role_resume(struct op *op, struct why *why)
 {
 	struct volume *v = op->volume;
+	int err;
 
 	if (!(READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
 		return why_set(why, -ENOENT, "%s is not frozen for a lost peer", v->name);
-	return role_go_on(v, why);
+	err = role_go_on(v, why);
+	if (!err && (READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
+		return why_set(why, -EAGAIN, "%s: another peer was lost meanwhile: look at status, and resume again",
+			       v->name);
+	return err;
 }
 
 /* --------------------------------------------- a peer's new generation -- */

@@ -319,6 +319,9 @@ int ctl_reload(const struct ctl *ctl, int argc, char **argv)
 
 /* -- without the agent ----------------------------------------------------- */
 
+/* A new generation is written here and by each live peer: seconds, where a disk is slow. */
+#define RESUME_WAIT_MS 60000
+
 static int resume(struct kernel *k, const char *name)
 {
 	struct kernel_volume v;
@@ -330,7 +333,7 @@ static int resume(struct kernel *k, const char *name)
 		printf("%s: writes are not frozen by a lost peer; nothing to do\n", name);
 		return CTL_DONE;
 	}
-	if (kernel_thaw(k, v.minor, REPL_GATE_PEER_LOST, &e))
+	if (kernel_ticket_wait(kernel_resume(k, v.minor, &e), RESUME_WAIT_MS, &e))
 		return ctl_complain("%s: %s", name, e.text);
 	printf("%s: goes on without the lost peer; what it misses is sent when it is back\n", name);
 	return CTL_DONE;

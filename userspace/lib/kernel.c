@@ -568,13 +568,23 @@ nla_put_failure:
 	return no_room(msg, e);
 }
 
-int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e)
+static int thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, int answer, struct err *e)
 {
 	struct nl_msg *msg = volume_message(k, REPL_CMD_THAW, minor);
 
 	if (msg && nla_put_u32(msg, REPL_A_GATE, gate))
 		return no_room(msg, e);
-	return command(k, msg, 0, e);
+	return command(k, msg, answer, e);
+}
+
+int kernel_resume(struct kernel *k, uint32_t minor, struct err *e)
+{
+	return thaw(k, minor, REPL_GATE_PEER_LOST, REPL_A_TICKET, e);
+}
+
+int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e)
+{
+	return thaw(k, minor, gate, 0, e);
 }
 
 int kernel_slot_set(struct kernel *k, uint32_t minor, uint8_t slot, enum repl_slot_kind kind,

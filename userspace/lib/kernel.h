@@ -145,7 +145,13 @@ int kernel_link_del(struct kernel *k, uint32_t minor, uint8_t slot, struct err *
 int kernel_resize(struct kernel *k, uint32_t minor, uint64_t size, struct err *e);
 int kernel_replace(struct kernel *k, const struct kernel_replace *r, struct err *e);
 
-/** kernel_thaw - take back a reason to wait. Return: 0 or -errno; there is no ticket. */
+/** kernel_resume - go on without the lost peers. Return: a ticket or -errno. */
+int kernel_resume(struct kernel *k, uint32_t minor, struct err *e);
+
+/**
+ * kernel_thaw - take back a reason to wait that user space gave
+ * Return: 0 or -errno; there is no ticket.
+ */
 int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e);
 
 /** kernel_cut - @flags is enum repl_cut_flags. Return: the cut's descriptor or -errno. */

@@ -59,7 +59,8 @@
  *	-> REPL_A_TICKET, readable when all earlier writes are on the backing device.
  *	At the deadline the module thaws by itself.
  * REPL_CMD_THAW: REPL_A_MINOR, REPL_A_GATE.  Of REPL_GATE_PEER_LOST: makes
- *	the new generation and goes on without the peer.
+ *	the new generation and goes on without the peer -> REPL_A_TICKET, readable when
+ *	writes pass again.
  *
  * REPL_CMD_SLOT_SET: REPL_A_MINOR, REPL_A_SLOT, REPL_A_KIND, REPL_A_KEY,
  *	[REPL_A_COPY_ID] -> REPL_A_TICKET.  A new key, or a copy id other than the

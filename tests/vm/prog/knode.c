@@ -296,8 +296,9 @@ static int simple(const char *cmd, uint32_t minor, char **arg)
 					    (uint32_t)atoi(arg[0]), &err), cmd);
 	if (!strcmp(cmd, "resize"))
 		return ticket(kernel_resize(kernel, minor, strtoull(arg[0], NULL, 0), &err), cmd);
-	rc = kernel_thaw(kernel, minor, !strcmp(cmd, "resume") ? REPL_GATE_PEER_LOST :
-			 REPL_GATE_ADMIN, &err);
+	if (!strcmp(cmd, "resume"))
+		return ticket(kernel_resume(kernel, minor, &err), cmd);
+	rc = kernel_thaw(kernel, minor, REPL_GATE_ADMIN, &err);
 	return rc ? fail(rc, cmd) : 0;
 }
 

@@ -26,7 +26,8 @@ gives() { # DESCRIPTION RC REGEX NODE SUBCOMMAND...
 
 is_frozen() { [ "$(status_of a .frozen_by)" = peer-lost ]; }
 
-repl_node a /dev/vda
+dm_linear disk /dev/vda
+repl_node a /dev/mapper/disk
 repl_node b /dev/vdb
 repl_config "on-peer-loss = freeze"
 # Every node's.
@@ -62,7 +63,7 @@ gives "the other side" 0 '^spool  /dev/repl1  secondary  healthy' b status
 gives "check is content" 0 healthy a check
 is "$(ctl a role spool)-$(ctl b role spool)" primary-secondary "roles"
 is "$(status_of a '[.device, .role, .health, .consistent, .frozen, .backing.device] | join(" ")')" \
-	"/dev/repl0 primary healthy true false vda" "status as JSON"
+	"/dev/repl0 primary healthy true false dm-0" "status as JSON"
 is "$(status_of a '.peers[] | [.name, .state, .mode, .dirty_bytes] | join(" ")')" "b live sync 0" "its peers"
 is "$(status_of a .uuid)" "$(status_of b .uuid)" "one volume"
 is "$(status_of a .generation)" "$(status_of b .generation)" "one generation"
@@ -106,7 +107,10 @@ agent_kill a
 gives "also without the agent" 0 'no agent runs.*next: systemctl start repl-agent' a status
 is "$(ctl a role spool)" primary "role, too"
 gives "changes need it" 1 'no agent answers' a down spool
+dm_reload disk "$(dm_delay_table /dev/vda 0 500 500)"
 gives "resume does not" 0 'goes on without the lost peer' a resume spool
+like "$(knode get 0)" $'\n'gate=0$'\n' "and has gone on when it says so"
+dm_heal disk /dev/vda
 if wait "$writer"; then pass "and the write completes"; else fail "and the write completes"; fi
 gives "a second resume has nothing to do" 0 'nothing to do' a resume spool
 gives "check says degraded" 3 'b +disconnected' a check
