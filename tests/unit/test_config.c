@@ -284,6 +284,35 @@ static int load(struct config *c)
 	return config_load(directory, c, note, &reports);
 }
 
+static struct reports left_out;
+
+static void note_left_out(void *arg, const char *name)
+{
+	note(arg, name);
+}
+
+/* "beta" and "spool" ask for the same; "alpha" is good. */
+static void test_keep_good(struct config *c)
+{
+	struct config old = { 0 };
+
+	old.volume = calloc(1, sizeof(*old.volume));
+	need(old.volume, "memory");
+	old.volume_count = 1;
+	old.volume[0] = *config_find_volume(c, "spool");
+	old.volume[0].minor = 77;
+	old.volume[0].bad = false;
+	ok(config_keep_good(c, &old, note_left_out, &left_out) && left_out.count == 2 &&
+	   strstr(left_out.text, "beta\n") && strstr(left_out.text, "spool\n"),
+	   "of two that ask for the same, both are bad");
+	ok(c->volume_count == 2 && config_find_volume(c, "alpha") &&
+	   config_find_volume(c, "spool")->minor == 77, "what is bad stays as it was");
+	c->volume[1].bad = true;
+	ok(config_keep_good(c, NULL, note_left_out, &left_out) && c->volume_count == 1 &&
+	   config_find_volume(c, "alpha"), "or is left out");
+	config_free(&old);
+}
+
 static void test_directory(void)
 {
 	char path[64];
@@ -312,7 +341,13 @@ static void test_directory(void)
 	   strstr(reports.text, "beta.conf"), "the same minor: both files are named");
 	ok(strstr(reports.text, "spool.conf: device /dev/vg0/spool is also used by "), "the same device");
 	ok(strstr(reports.text, "beta.conf:4: peer mail9 has no section in "), "an unknown peer");
+	test_keep_good(&c);
 	config_free(&c);
+	write_file("agent.conf", "[node]\nname = mail1\n");
+	ok(load(&c) == -EINVAL && !config_keep_good(&c, NULL, note_left_out, &left_out),
+	   "with a mistake in agent.conf there is nothing to go on with");
+	config_free(&c);
+	write_file("agent.conf", good_agent);
 	remove_file("volumes/beta.conf");
 	ok(load(&c) == 0, "and without that file all is well");
 	memset(&reports, 0, sizeof(reports));

@@ -27,13 +27,39 @@ struct bring {
 
 static struct bring *bringing;
 
-static void first_problem(void *arg, const char *text)
+/* What is said of a mistake: the first one, but rather the first of this volume. */
+struct mistake {
+	const char *volume;	/* NULL: of any */
+	struct err *e;
+	bool its_own;
+};
+
+static void note_mistake(void *arg, const char *text)
 {
-	struct err *e = arg;
+	struct mistake *m = arg;
+	char file[REPL_NAME_MAX + 8];
+	bool its_own;
 
 	log_error(NULL, "%s", text);
-	if (!e->text[0])
-		snprintf(e->text, sizeof(e->text), "%s", text);
+	snprintf(file, sizeof(file), "/%s.conf", m->volume ? m->volume : "");
+	its_own = m->volume && !m->its_own && strstr(text, file);
+	if (its_own || !m->e->text[0])
+		snprintf(m->e->text, sizeof(m->e->text), "%s", text);
+	m->its_own |= its_own;
+}
+
+static void stays(void *arg, const char *name)
+{
+	(void)arg;
+	log_warn(name, "stays as it was, for the mistake in its file");
+}
+
+/* A mistake in another volume's file is none of this one's. */
+static bool good_for(struct config *fresh, const struct config *old, const char *volume)
+{
+	const struct config_volume *cv = volume ? config_find_volume(fresh, volume) : NULL;
+
+	return cv && !cv->bad && config_keep_good(fresh, old, stays, NULL);
 }
 
 static void learn_peers(struct agent *a)
@@ -49,15 +75,20 @@ static void learn_peers(struct agent *a)
 	}
 }
 
-int bring_config(struct agent *a, struct err *e)
+int bring_config(struct agent *a, const char *volume, struct err *e)
 {
+	struct mistake mistake = { .volume = volume, .e = e };
 	struct config *fresh = calloc(1, sizeof(*fresh));
 	int ret;
 
 	if (!fresh)
 		return err_set(e, ENOMEM, "out of memory");
 	e->text[0] = '\0';
-	ret = config_load(a->config.dir, fresh, first_problem, e);
+	ret = config_load(a->config.dir, fresh, note_mistake, &mistake);
+	if (ret == -EINVAL && good_for(fresh, &a->config, volume)) {
+		e->text[0] = '\0';
+		ret = 0;
+	}
 	if (!ret && (strcmp(fresh->agent.name, a->config.agent.name) ||
 		     strcmp(fresh->agent.key_path, a->config.agent.key_path)))
 		log_warn(NULL, "agent.conf has another name or key file: that counts after a restart");
@@ -403,7 +434,7 @@ void bring_up(struct agent *a, uint32_t request, const char *name)
 		core_reply(&a->core, request, true, "%s", "");
 	} else if (is_bringing(name)) {
 		core_reply(&a->core, request, false, "%s: it is just coming up", name);
-	} else if (bring_config(a, &e)) {
+	} else if (bring_config(a, name, &e)) {
 		core_reply(&a->core, request, false, "%s", e.text);
 	} else {
 		begin(bring_new(a, request, name));
@@ -443,7 +474,7 @@ static int open_fresh(struct agent *a, struct volume *v, const char *device, con
 {
 	struct volume_io *vio = agent_volume_io(v);
 	const struct config_volume *cv;
-	int ret = bring_config(a, e);
+	int ret = bring_config(a, v->name, e);
 
 	if (ret)
 		return ret;

@@ -33,8 +33,11 @@ void bring_replaced(struct volume *v, bool done);
 
 /**
  * bring_config - read the configuration anew; new peers and addresses count at once
+ * @volume: the one it is read for: mistakes in other volumes' files do not matter, these
+ *	stay as they were; NULL: any mistake does
+ *
  * Return: 0 or -errno with the first problem in words; then the old one stays.
  */
-int bring_config(struct agent *a, struct err *e);
+int bring_config(struct agent *a, const char *volume, struct err *e);
 
 #endif /* REPL_AGENT_BRING_H */

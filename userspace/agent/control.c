@@ -293,7 +293,7 @@ static void do_peers(struct client *c, struct request *r)
 static void do_reload(struct client *c, struct request *r)
 {
 	struct err e = { "" };
-	int ret = bring_config(c->control->agent, &e);
+	int ret = bring_config(c->control->agent, NULL, &e);
 
 	(void)r;
 	if (ret)

@@ -238,7 +238,7 @@ static void reload(struct agent *a)
 	struct err e = { "" };
 
 	a->reload = false;
-	if (!bring_config(a, &e))
+	if (!bring_config(a, NULL, &e))
 		log_info(NULL, "the configuration was read anew");
 }
 
@@ -280,6 +280,21 @@ static void stop(struct agent *a)
 	kernel_close(a->kernel);
 	tls_ctx_free(a->tls);
 	config_free(&a->config);
+}
+
+static void left_out(void *arg, const char *name)
+{
+	(void)arg;
+	log_error(name, "left out for the mistake in its file: correct that, then run repl-ctl up %s",
+		  name);
+}
+
+/* One volume's mistake must not keep the others down, at three in the morning. */
+static bool load(struct agent *a, const char *dir)
+{
+	int ret = config_load(dir, &a->config, report, NULL);
+
+	return !ret || (ret != -ENOMEM && config_keep_good(&a->config, NULL, left_out, NULL));
 }
 
 static int check(const char *dir)
@@ -352,7 +367,7 @@ int main(int argc, char **argv)
 		dir = path;	/* the working directory will be another one */
 	if (only_check)
 		return check(dir);
-	if (config_load(dir, &agent.config, report, NULL))
+	if (!load(&agent, dir))
 		return 1;
 	ready = detach(foreground);
 	stay_in_memory();

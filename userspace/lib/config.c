@@ -544,7 +544,7 @@ static int load_volume(struct config *c, const char *file, config_report *report
 	if (length < 0)
 		return length;
 	ret = config_parse_volume(text, length, path, &grown[c->volume_count], report, arg);
-	c->volume_count++;
+	grown[c->volume_count++].bad = ret;
 	free(text);
 	return ret;
 }
@@ -596,7 +596,7 @@ static int load_volumes(struct config *c, config_report *report, void *arg)
 
 /* -- across files ---------------------------------------------------------- */
 
-static unsigned int check_pair(const struct config_volume *a, const struct config_volume *b,
+static unsigned int check_pair(struct config_volume *a, struct config_volume *b,
 			       config_report *report, void *arg)
 {
 	unsigned int problems = 0;
@@ -622,15 +622,17 @@ static unsigned int check_pair(const struct config_volume *a, const struct confi
 		    b->device, a->path);
 		problems++;
 	}
+	if (problems)
+		a->bad = b->bad = true;
 	return problems;
 }
 
-static unsigned int check_across(const struct config *c, config_report *report, void *arg)
+static unsigned int check_across(struct config *c, config_report *report, void *arg)
 {
 	unsigned int problems = 0;
 
 	for (size_t i = 0; i < c->volume_count; i++) {
-		const struct config_volume *v = &c->volume[i];
+		struct config_volume *v = &c->volume[i];
 
 		for (size_t j = 0; j < i; j++)
 			problems += check_pair(&c->volume[j], v, report, arg);
@@ -641,6 +643,7 @@ static unsigned int check_across(const struct config *c, config_report *report, 
 			    "%s:%u: peer %s has no section in %s; add [peer \"%s\"] there",
 			    v->path, v->peer[j].line, v->peer[j].name, c->agent.path,
 			    v->peer[j].name);
+			v->bad = true;
 			problems++;
 		}
 	}
@@ -665,9 +668,31 @@ int config_load(const char *dir, struct config *c, config_report *report, void *
 	/* With agent.conf in doubt every peer would look unknown. */
 	if (agent_ret)
 		return agent_ret;
+	c->agent_good = true;
 	if (check_across(c, report, arg))
 		return -EINVAL;
 	return ret;
+}
+
+bool config_keep_good(struct config *c, const struct config *old, config_report *left_out,
+		      void *arg)
+{
+	size_t kept = 0;
+
+	if (!c->agent_good)
+		return false;
+	for (size_t i = 0; i < c->volume_count; i++) {
+		const struct config_volume *v = &c->volume[i];
+
+		if (v->bad) {
+			left_out(arg, v->name);
+			v = old ? config_find_volume(old, v->name) : NULL;
+		}
+		if (v)
+			memmove(&c->volume[kept++], v, sizeof(*v));
+	}
+	c->volume_count = kept;
+	return true;
 }
 
 void config_free(struct config *c)

@@ -90,10 +90,12 @@ struct config_volume {
 	char save_dir[CONFIG_SAVE_DIR_MAX];	/* for what a split's loser had alone */
 	struct config_volume_peer peer[REPL_SLOTS_MAX];
 	size_t peer_count;
+	bool bad;			/* a mistake in it, or against another one, was reported */
 };
 
 struct config {
 	char dir[PATH_MAX];
+	bool agent_good;		/* no mistake in agent.conf itself */
 	struct config_agent agent;
 	struct config_volume *volume;	/* ordered by file name */
 	size_t volume_count;
@@ -114,6 +116,19 @@ typedef void config_report(void *arg, const char *text);
  * Return: 0, -EINVAL after problems were reported, or -ENOMEM.
  */
 int config_load(const char *dir, struct config *c, config_report *report, void *arg);
+
+/**
+ * config_keep_good - go on without the volumes that have a mistake
+ * @c: what config_load() has returned -EINVAL for
+ * @old: what @c is to take the place of, or NULL: a volume that is bad stays as it is there
+ * @left_out: told the name of each volume that is bad; of two that ask for the same
+ *	device or minor, both are: which one was meant cannot be known
+ * @arg: for @left_out
+ *
+ * Return: whether anything is left to go on with: false when agent.conf is bad.
+ */
+bool config_keep_good(struct config *c, const struct config *old, config_report *left_out,
+		      void *arg);
 
 /** config_free - release what config_load() took */
 void config_free(struct config *c);

@@ -56,12 +56,16 @@ base=$(fds)
 
 # --- configuration ------------------------------------------------------------------------------------------------
 
-start_again() { timeout 30 nsenter --net=/run/netns/a -- repl-agent --config "$DIR" --foreground; }
+start_again() { timeout 30 nsenter --net=/run/netns/a -- repl-agent --config "$DIR" --foreground 2>&1 | tee "$DIR/why"; }
 
 # --check, an agent that starts, and one that runs: all say the same of the files as they are now.
 bad_files() { # DESCRIPTION REGEX
-	refuses "$1: --check" 1 "$2" in_node a repl-agent --config "$DIR" --check
 	refuses "$1: no agent starts" 1 "$2" start_again
+	unlike "$(cat "$DIR/why")" 'another agent answers' "$1: nor tries to"
+	bad_volume "$@"
+}
+bad_volume() { # DESCRIPTION REGEX
+	refuses "$1: --check" 1 "$2" in_node a repl-agent --config "$DIR" --check
 	refuses "$1: reload keeps the old configuration" 1 "^repl-ctl: agent: .*$2.*the configuration stays as it was" \
 		ctl a reload
 	like "$(tail -n 3 "$DIR/log")" "error: .*$2.*the configuration stays as it was" "$1: the log says so"
@@ -80,23 +84,23 @@ bad_files "a bad key" "agent.conf:9: public-key = secret: expected the peer's pu
 sed -i '/^name/d' "$DIR/agent.conf"
 bad_files "a missing key" 'agent.conf:1: \[node\] lacks name; expected a name'
 printf 'mtu = 9000\n' >>"$VOLUMES/spool.conf"
-bad_files "an unknown key of a volume" 'spool.conf:5: unknown key mtu in \[volume\]; expected device, metadata, minor'
+bad_volume "an unknown key of a volume" 'spool.conf:5: unknown key mtu in \[volume\]; expected device, metadata, minor'
 sed -i 's/^minor = .*/minor = 5000/' "$VOLUMES/spool.conf"
-bad_files "a bad minor" 'spool.conf:3: minor = 5000: expected a number from 0 to 1023'
+bad_volume "a bad minor" 'spool.conf:3: minor = 5000: expected a number from 0 to 1023'
 printf 'timeout = 1ms\non-peer-loss = hope\n' >>"$VOLUMES/spool.conf"
-bad_files "a bad time" 'spool.conf:5: timeout = 1ms: expected a time from 500ms to 10min'
+bad_volume "a bad time" 'spool.conf:5: timeout = 1ms: expected a time from 500ms to 10min'
 printf 'on-peer-loss = hope\n' >>"$VOLUMES/spool.conf"
-bad_files "a bad policy" 'spool.conf:5: on-peer-loss = hope: expected continue or freeze'
+bad_volume "a bad policy" 'spool.conf:5: on-peer-loss = hope: expected continue or freeze'
 printf '[peer "zoe"]\n' >>"$VOLUMES/spool.conf"
-bad_files "a peer that agent.conf does not know" \
+bad_volume "a peer that agent.conf does not know" \
 	'spool.conf:5: peer zoe has no section in /run/nodes/a/agent.conf; add \[peer "zoe"\] there'
 printf '[peer "no one"]\n' >>"$VOLUMES/spool.conf"
-bad_files "a peer with a bad name" 'spool.conf:5: \[peer "no one"\]: is no name: letters, digits'
+bad_volume "a peer with a bad name" 'spool.conf:5: \[peer "no one"\]: is no name: letters, digits'
 attic() { printf '[volume]\ndevice = %s\nminor = %s\n' "$1" "$2" >"$VOLUMES/attic.conf"; } # DEVICE MINOR
 attic /dev/vdb 0
-bad_files "a minor twice" 'spool.conf: minor 0 is also asked for by /run/nodes/a/volumes/attic.conf; give one of them another'
+bad_volume "a minor twice" 'spool.conf: minor 0 is also asked for by /run/nodes/a/volumes/attic.conf; give one of them another'
 attic /dev/vda 7
-bad_files "a device twice" 'spool.conf: device /dev/vda is also used by /run/nodes/a/volumes/attic.conf; give each volume its own'
+bad_volume "a device twice" 'spool.conf: device /dev/vda is also used by /run/nodes/a/volumes/attic.conf; give each volume its own'
 
 # What only this machine can tell is read when an agent starts, or a volume comes up.
 check_alone() { # DESCRIPTION REGEX
@@ -167,6 +171,11 @@ blockdev --setrw /dev/ram1
 attic /dev/ram1 7
 ok "and when nothing is wrong, it comes up" ctl a up attic
 ok "and goes down" ctl a down attic
+echo '[volume' >"$VOLUMES/beta.conf"
+ok "a mistake in another volume's file is none of its own" ctl a up attic
+ok "down again" ctl a down attic
+attic /dev/ram1 0
+refuses "one against another volume's file is" 1 'attic: .*minor 0 is also asked for by .*/attic.conf' ctl a up attic
 good
 
 # --- mkfs.repl ----------------------------------------------------------------------------------------------------
@@ -226,7 +235,12 @@ agent_kill a TERM
 refuses "no agent" 1 '^repl-ctl: spool: no agent answers at /run/nodes/a/agent.sock; start it: systemctl start repl-agent' \
 	ctl a down spool
 is "$(ctl a role spool)" primary "the volume does not mind"
+attic /dev/ram1 none
 agent_start a
+ok "one volume's mistake keeps no agent from starting" ctl a status spool
+like "$(cat "$DIR/log")" 'attic: left out for the mistake in its file' "which says what it leaves out"
+refuses "and why" 1 'attic.conf:3: minor = none: expected a number' ctl a up attic
+good
 is "$(facts | jq -c 'del(.[6])')" "$(jq -c 'del(.[6])' <<<"$before")" "it is the same to a new agent"
 is "$(data_sha /dev/vda "$(volume_bytes a)")" "$data" "and not one byte has changed"
 ok "down" ctl a down spool
