@@ -118,18 +118,6 @@ void map_set(struct map *map, u64 first, u64 count)
 }
 
 /**
- * map_set_all() - set every bit
- * @map: the map; afterwards its pages take no memory
- */
-void map_set_all(struct map *map)
-{
-	unsigned long i;
-
-	for (i = 0; i < map->pages; i++)
-		page_set_all(map, i);
-}
-
-/**
  * map_clear_all() - clear every bit
  * @map: the map; afterwards its pages take no memory
  */
@@ -140,20 +128,6 @@ void map_clear_all(struct map *map)
 	for (i = 0; i < map->pages; i++)
 		page_drop(map, i);
 	map->set = 0;
-}
-
-/**
- * map_test() - is this bit set?
- * @map: the map
- * @bit: below its number of bits
- */
-bool map_test(const struct map *map, u64 bit)
-{
-	const void *page = map->page[bit >> MAP_PAGE_SHIFT];
-
-	if (!page || page == MAP_ALL)
-		return page;
-	return test_bit_le(bit & (MAP_PAGE_BITS - 1), page);
 }
 
 /* The first bit from @from on that is @value; map->bits when there is none. */

@@ -31,9 +31,7 @@ struct map {
 int map_init(struct map *map, u64 bits);
 void map_free(struct map *map);
 void map_set(struct map *map, u64 first, u64 count);
-void map_set_all(struct map *map);
 void map_clear_all(struct map *map);
-bool map_test(const struct map *map, u64 bit);
 bool map_next(const struct map *map, u64 from, u64 *first, u64 *count);
 void map_merge(struct map *into, struct map *from);
 void map_swap(struct map *a, struct map *b);

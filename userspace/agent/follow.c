@@ -67,24 +67,13 @@ static void cut(struct pair *p)
 
 static void assign_slot(struct pair *p)
 {
-	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
-	int slot = pair_slot(p);
-
-	if (slot >= 0 && id_equal(&p->mine.slot_copy_id, &p->theirs.copy_id)) {
+	if (pair_slot_known(p)) {
 		cut(p);
 		return;
 	}
-	if (slot < 0)
-		slot = pair_free_slot(p);
-	if (slot < 0) {
-		pair_leave(p, true, "all %u slots of this copy are in use: make it anew with more, "
-			   "or free one", p->volume->k.slots);
-		return;
-	}
-	op.slot = (uint8_t)slot;
-	memcpy(op.key, p->peer->key, sizeof(op.key));
 	p->phase = PHASE_F_SLOT;
-	core_op(p->volume, p, &op);
+	if (!pair_assign_slot(p))
+		pair_leave(p, true, PAIR_NO_SLOT, p->volume->k.slots);
 }
 
 /*

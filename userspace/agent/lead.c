@@ -110,9 +110,6 @@ static void take_map(struct pair *p)
 
 void lead_following(struct pair *p, const struct copy *theirs)
 {
-	int slot = pair_slot(p);
-	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER };
-
 	bool expected = p->phase == PHASE_L_FOLLOW && theirs->cookie == p->run.nonce;
 
 	p->theirs = *theirs;
@@ -131,22 +128,13 @@ void lead_following(struct pair *p, const struct copy *theirs)
 	}
 	resolve_following(p);
 	session_pause(p, true);
-	if (slot >= 0 && id_equal(&p->mine.slot_copy_id, &theirs->copy_id)) {
+	if (pair_slot_known(p)) {
 		take_map(p);
 		return;
 	}
-	if (slot < 0)
-		slot = pair_free_slot(p);
-	if (slot < 0) {
-		pair_leave(p, true, "all %u slots of this copy are in use: make it anew with more, "
-			   "or free one", p->volume->k.slots);
-		return;
-	}
-	op.slot = (uint8_t)slot;
-	op.id = theirs->copy_id;
-	memcpy(op.key, p->peer->key, sizeof(op.key));
 	p->phase = PHASE_L_SLOT;
-	core_op(p->volume, p, &op);
+	if (!pair_assign_slot(p))
+		pair_leave(p, true, PAIR_NO_SLOT, p->volume->k.slots);
 }
 
 static void map_step(struct pair *p)

@@ -51,13 +51,18 @@ int pair_slot(const struct pair *p)
 	return s ? s->index : -1;
 }
 
+bool pair_slot_known(const struct pair *p)
+{
+	return pair_slot(p) >= 0 && id_equal(&p->mine.slot_copy_id, &p->theirs.copy_id);
+}
+
 /*
  * A slot that another pair has just been given is not in the snapshot yet, so the
  * pairs of a volume prefer different ones.  Where two still collide the kernel refuses the
  * second only if the slot has a link or a cut by then; else the slot is its, and the first
  * peer, whose slot is in no later snapshot, is given another one.
  */
-int pair_free_slot(const struct pair *p)
+static int free_slot(const struct pair *p)
 {
 	const struct volume *v = p->volume;
 	unsigned int used = 0, mine = 0;
@@ -70,6 +75,21 @@ int pair_free_slot(const struct pair *p)
 		if (!(used & 1u << slot) && !mine--)
 			return slot;
 	return -1;
+}
+
+bool pair_assign_slot(struct pair *p)
+{
+	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
+	int slot = pair_slot(p);
+
+	if (slot < 0)
+		slot = free_slot(p);
+	if (slot < 0)
+		return false;
+	op.slot = (uint8_t)slot;
+	memcpy(op.key, p->peer->key, sizeof(op.key));
+	core_op(p->volume, p, &op);
+	return true;
 }
 
 /* What kept this side from answering other leaders has changed: they have their turn. */
@@ -302,20 +322,9 @@ const struct pair *pair_other_leader(const struct pair *p)
  */
 static void know_third(struct pair *p)
 {
-	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
-	int slot = pair_slot(p);
-
-	if (!(p->theirs.flags & REPL_MV_CONSISTENT) || !id_equal(&p->theirs.uuid, &p->mine.uuid) ||
-	    (slot >= 0 && id_equal(&p->mine.slot_copy_id, &p->theirs.copy_id)) ||
-	    p->core->now < p->retry_at)
-		return;
-	if (slot < 0)
-		slot = pair_free_slot(p);
-	if (slot < 0)
-		return;
-	op.slot = (uint8_t)slot;
-	memcpy(op.key, p->peer->key, sizeof(op.key));
-	core_op(p->volume, p, &op);
+	if ((p->theirs.flags & REPL_MV_CONSISTENT) && id_equal(&p->theirs.uuid, &p->mine.uuid) &&
+	    !pair_slot_known(p) && p->core->now >= p->retry_at)
+		pair_assign_slot(p);
 }
 
 static void third_known(struct pair *p, const struct op_result *r)

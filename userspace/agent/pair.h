@@ -71,8 +71,17 @@ void pair_reason(struct pair *p, const char *fmt, ...) __attribute__((format(pri
 /** pair_slot - the slot of this pair's peer; -1: none yet */
 int pair_slot(const struct pair *p);
 
-/** pair_free_slot - a slot that can be given to this pair's peer; -1: all are in use */
-int pair_free_slot(const struct pair *p);
+/** pair_slot_known - whether that slot is of the very copy the peer has now */
+bool pair_slot_known(const struct pair *p);
+
+/* For who cannot go on when pair_assign_slot() fails; its argument: volume->k.slots. */
+#define PAIR_NO_SLOT "all %u slots of this copy are in use: make it anew with more, or free one"
+
+/**
+ * pair_assign_slot - begin OP_SLOT_SET: the peer's slot, or a free one, for the copy it has now
+ * Return: false when all slots are in use; nothing has begun then.
+ */
+bool pair_assign_slot(struct pair *p);
 
 /** pair_copied - a pass has been confirmed: what it moved counts */
 void pair_copied(struct pair *p, const struct msg_delta *d);

@@ -181,19 +181,8 @@ static void cut(struct pair *p)
 /* A copy that has not met the other one counts as changed from its first block to its last. */
 static void assign_slot(struct pair *p)
 {
-	struct op op = { .kind = OP_SLOT_SET, .flags = REPL_SLOT_PEER, .id = p->theirs.copy_id };
-	int slot = pair_slot(p);
-
-	if (slot < 0)
-		slot = pair_free_slot(p);
-	if (slot < 0) {
-		resolve_end(p, "all %u slots of this copy are in use: make it anew with more, or free "
-			    "one", p->volume->k.slots);
-		return;
-	}
-	op.slot = (uint8_t)slot;
-	memcpy(op.key, p->peer->key, sizeof(op.key));
-	core_op(p->volume, p, &op);
+	if (!pair_assign_slot(p))
+		resolve_end(p, PAIR_NO_SLOT, p->volume->k.slots);
 }
 
 static void save(struct pair *p)
