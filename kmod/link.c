@@ -72,6 +72,46 @@ static void prepare_socket(struct socket *sock)
 	release_sock(sk);
 }
 
+/*
+ * What ->pages allocates: pages that have been used once are kept, because a fresh one is
+ * cleared (init_on_alloc), which takes longer than to receive into it.  Each byte of them
+ * that is looked at was received, or read from the disk, before.
+ */
+static void *spare_alloc(gfp_t gfp, void *data)
+{
+	struct link *link = data;
+	struct llist_node *node = llist_del_first(&link->spare);
+
+	if (!node)
+		return alloc_page(gfp);
+	atomic_dec(&link->spares);
+	return virt_to_page(node);
+}
+
+static void spare_free(void *page, void *data)
+{
+	struct link *link = data;
+
+	/* A few too many are no harm. */
+	if (atomic_read(&link->spares) >= LINK_SPARE_PAGES) {
+		__free_page(page);
+		return;
+	}
+	atomic_inc(&link->spares);
+	llist_add(page_address(page), &link->spare);
+}
+
+static void spare_exit(struct link *link)
+{
+	struct llist_node *node, *next;
+
+	if (link->rx_page)
+		mempool_free(link->rx_page, &link->pages);
+	mempool_exit(&link->pages);
+	llist_for_each_safe(node, next, llist_del_all(&link->spare))
+		__free_page(virt_to_page(node));
+}
+
 static int link_alloc(struct link *link)
 {
 	u64 regions = DIV_ROUND_UP_ULL(link->volume->size, 1ull << link->volume->region_shift);
@@ -82,9 +122,11 @@ static int link_alloc(struct link *link)
 	link->tx_vec = kvcalloc(BIO_MAX_VECS + 1, sizeof(*link->tx_vec), GFP_KERNEL);
 	link->tx_page = alloc_page(GFP_KERNEL);
 	if (!link->by_tag || !link->free_tags || !link->tx_vec || !link->tx_page ||
-	    mempool_init_page_pool(&link->pages, REPL_MAX_IO >> PAGE_SHIFT, 0) ||
+	    mempool_init(&link->pages, (REPL_MAX_IO >> PAGE_SHIFT) + 1, spare_alloc, spare_free,
+			 link) ||
 	    map_init(&link->unflushed[0], regions) || map_init(&link->unflushed[1], regions))
 		return -ENOMEM;
+	link->rx_page = mempool_alloc(&link->pages, GFP_KERNEL);
 	for (i = 0; i < LINK_TAGS; i++)
 		link->free_tags[i] = LINK_TAGS - 1 - i;
 	link->free = LINK_TAGS;
@@ -93,7 +135,7 @@ static int link_alloc(struct link *link)
 
 static void link_free(struct link *link)
 {
-	mempool_exit(&link->pages);
+	spare_exit(link);
 	map_free(&link->unflushed[0]);
 	map_free(&link->unflushed[1]);
 	if (link->tx_page)

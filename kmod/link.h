@@ -16,6 +16,7 @@
 #define REPL_LINK_H
 
 #include <linux/bio.h>
+#include <linux/llist.h>
 #include <linux/mempool.h>
 #include <linux/net.h>
 #include <linux/sched.h>
@@ -28,6 +29,7 @@ enum link_sizes {
 	LINK_TAGS		= REPL_MAX_OUTSTANDING,
 	LINK_TRIES		= 8,	/* of a payload that arrives damaged */
 	LINK_RECEIVE_BYTES	= 16 << 20,	/* payload received, not yet on disk */
+	LINK_SPARE_PAGES	= REPL_MAX_IO >> PAGE_SHIFT,	/* kept for what arrives next */
 	LINK_ZERO_BYTES		= 256 << 20,	/* zeroing asked for, not yet answered */
 	LINK_ZERO_LEGS		= REPL_MAX_OUTSTANDING / 4,	/* so many frames of it at most */
 	LINK_BEAT_MS		= 500,	/* at least so often, whatever the peer's timeout is */
@@ -116,7 +118,11 @@ struct link {
 	struct work_struct teardown;
 	struct leg own_flush;		/* the tick's; busy while own_flush.owner is set */
 	struct repl_frame rx_frame;
-	mempool_t pages;		/* of applies: holds a whole one */
+	struct page *rx_page;		/* of ->pages; what came with rx_frame */
+	unsigned int rx_at, rx_kept;	/* so much of it, from there on, has not been looked at */
+	mempool_t pages;		/* of applies: holds a whole one, and ->rx_page */
+	struct llist_head spare;	/* pages that were used before; the receiver takes them */
+	atomic_t spares;
 	struct page *tx_page;		/* headers: TLS wants pages */
 	struct bio_vec *tx_vec;		/* BIO_MAX_VECS + 1 */
 };

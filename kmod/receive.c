@@ -26,18 +26,67 @@ static bool receive_failed(struct link *link, int n)
 	return false;
 }
 
+static int receive_some(struct link *link, struct msghdr *msg, int flags)
+{
+	int n;
+
+	WRITE_ONCE(link->heard_at, jiffies);
+	/* Pairs with link_tick(). */
+	smp_store_release(&link->listening, true);
+	n = sock_recvmsg(link->sock, msg, flags | MSG_NOSIGNAL);
+	WRITE_ONCE(link->listening, false);
+	return n;
+}
+
+/* What has come with the last header, then what the socket has. */
 static bool receive_iter(struct link *link, struct msghdr *msg)
 {
-	while (msg_data_left(msg)) {
-		int n;
+	unsigned int kept = min_t(size_t, link->rx_kept, msg_data_left(msg));
 
-		WRITE_ONCE(link->heard_at, jiffies);
-		/* Pairs with link_tick(). */
-		smp_store_release(&link->listening, true);
-		n = sock_recvmsg(link->sock, msg, MSG_WAITALL | MSG_NOSIGNAL);
-		WRITE_ONCE(link->listening, false);
+	if (kept) {
+		kept = copy_to_iter(page_address(link->rx_page) + link->rx_at, kept, &msg->msg_iter);
+		link->rx_at += kept;
+		link->rx_kept -= kept;
+	}
+	while (msg_data_left(msg)) {
+		int n = receive_some(link, msg, MSG_WAITALL);
+
 		if (n <= 0)
 			return receive_failed(link, n);
+	}
+	return true;
+}
+
+/*
+ * With a header comes a page of what the socket has after it: of answers, many are taken at a
+ * time and end without a call between them; of a write it is, as a rule, the first page.
+ */
+static bool receive_header(struct link *link)
+{
+	unsigned int have = min_t(unsigned int, link->rx_kept, sizeof(link->rx_frame));
+	void *header = &link->rx_frame, *page = page_address(link->rx_page);
+
+	memcpy(header, page + link->rx_at, have);
+	link->rx_at += have;
+	link->rx_kept -= have;
+	while (have < sizeof(link->rx_frame)) {
+		unsigned int left = sizeof(link->rx_frame) - have;
+		struct msghdr msg = {};
+		struct bio_vec vec[2];
+		int n;
+
+		bvec_set_page(&vec[0], virt_to_page(header + have), left,
+			      offset_in_page(header + have));
+		bvec_set_page(&vec[1], link->rx_page, PAGE_SIZE, 0);
+		iov_iter_bvec(&msg.msg_iter, ITER_DEST, vec, 2, left + PAGE_SIZE);
+		n = receive_some(link, &msg, 0);
+		if (n <= 0)
+			return receive_failed(link, n);
+		have += n;
+	}
+	if (have > sizeof(link->rx_frame)) {
+		link->rx_at = 0;
+		link->rx_kept = have - sizeof(link->rx_frame);
 	}
 	return true;
 }
@@ -51,8 +100,21 @@ static bool receive_bytes(struct link *link, void *to, size_t bytes)
 	return receive_iter(link, &msg);
 }
 
+/* The beginning of a payload need not be copied: its page is taken.  Return: so many bytes. */
+static unsigned int receive_swapped(struct link *link, struct bio_vec *first)
+{
+	unsigned int kept = link->rx_kept;
+
+	if (link->rx_at || first->bv_len < PAGE_SIZE)
+		return 0;
+	swap(first->bv_page, link->rx_page);
+	link->rx_kept = 0;
+	return kept;
+}
+
 static bool receive_pages(struct link *link, struct bio *bio)
 {
+	unsigned int have = receive_swapped(link, bio->bi_io_vec);
 	unsigned int i = 0;
 
 	while (i < bio->bi_vcnt) {
@@ -62,6 +124,8 @@ static bool receive_pages(struct link *link, struct bio *bio)
 		while (i + n < bio->bi_vcnt && bytes < RECEIVE_STEP)
 			bytes += bio->bi_io_vec[i + n++].bv_len;
 		iov_iter_bvec(&msg.msg_iter, ITER_DEST, &bio->bi_io_vec[i], n, bytes);
+		iov_iter_advance(&msg.msg_iter, have);
+		have = 0;
 		if (!receive_iter(link, &msg))
 			return false;
 		i += n;
@@ -169,7 +233,7 @@ static bool receiver_step(struct link *link)
 	struct frame frame;
 	const char *wrong;
 
-	if (!receive_bytes(link, &link->rx_frame, sizeof(link->rx_frame)))
+	if (!receive_header(link))
 		return false;
 	wrong = frame_unpack(&frame, &link->rx_frame, &limits);
 	if (wrong) {
