@@ -3,6 +3,11 @@
  * The sender of a link: one thread that puts answers, legs and beats on the
  * socket, in this order of preference.  Nothing else writes to the socket.
  *
+ * The thread is of SCHED_BATCH: where a processor is idle, or who has queued a leg waits for
+ * it, it runs at once as ever; but it does not push from the processor who is still queueing,
+ * or a receiver that has still something to read.  What has come together by then goes out as
+ * one stream of full packets (MSG_MORE), and at the latest when the other's slice is over.
+ *
  * A peer may answer a leg before the send call has returned, rightly or not.
  * While a leg is LEG_SENDING its end is therefore left to the sender, so that its
  * pages are never read after ->done.
@@ -10,6 +15,7 @@
 #include <linux/crc32c.h>
 #include <linux/kthread.h>
 #include <linux/sched/mm.h>
+#include <uapi/linux/sched/types.h>
 #include <net/sock.h>
 #include "apply.h"
 #include "link.h"
@@ -49,9 +55,10 @@ static bool send_headers(struct link *link, unsigned int bytes, int flags)
 }
 
 /* Header and payload in one call, copied: encryption makes full records of it. */
-static bool send_gathered(struct link *link, const struct bio *bio, struct bvec_iter iter)
+static bool send_gathered(struct link *link, const struct bio *bio, struct bvec_iter iter,
+			  int flags)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 	size_t bytes = sizeof(struct repl_frame) + iter.bi_size;
 	struct bio_vec *vec = link->tx_vec;
 	unsigned int n = 1;
@@ -103,14 +110,14 @@ static bool send_copy(struct link *link, const struct bio_vec *bv, int flags)
 	return send_all(link, &msg);
 }
 
-static bool send_pages(struct link *link, const struct leg *leg)
+static bool send_pages(struct link *link, const struct leg *leg, int flags)
 {
 	struct bvec_iter iter;
 	struct bio_vec bv;
 	bool ok;
 
 	__bio_for_each_segment(bv, leg->bio, iter, leg->iter) {
-		int more = iter.bi_size > bv.bv_len ? MSG_MORE : 0;
+		int more = iter.bi_size > bv.bv_len ? MSG_MORE : flags;
 
 		ok = sendpage_ok(bv.bv_page) ? send_page(link, &bv, more) :
 					       send_copy(link, &bv, more);
@@ -142,7 +149,8 @@ u32 link_payload_crc(const struct bio *bio, struct bvec_iter part)
 	return ~crc;
 }
 
-static bool send_leg(struct link *link, const struct leg *leg)
+/* @flags: MSG_MORE when another frame follows at once. */
+static bool send_leg(struct link *link, const struct leg *leg, int flags)
 {
 	struct repl_frame *wire = page_address(link->tx_page);
 	struct frame frame = {
@@ -166,13 +174,13 @@ static bool send_leg(struct link *link, const struct leg *leg)
 		frame.flags |= REPL_FF_CRC;
 		frame.payload_crc = ~crc32c(~0u, leg->data, leg->length);
 		frame_pack(wire, &frame);
-		return send_headers(link, sizeof(*wire) + leg->length, 0);
+		return send_headers(link, sizeof(*wire) + leg->length, flags);
 	}
 	if (!payload)
-		return send_headers(link, sizeof(*wire), 0);
+		return send_headers(link, sizeof(*wire), flags);
 	if (link->tls)
-		return send_gathered(link, leg->bio, leg->iter);
-	return send_headers(link, sizeof(*wire), MSG_MORE) && send_pages(link, leg);
+		return send_gathered(link, leg->bio, leg->iter, flags);
+	return send_headers(link, sizeof(*wire), MSG_MORE) && send_pages(link, leg, flags);
 }
 
 /* ---------------------------------------------------------------- legs -- */
@@ -459,7 +467,7 @@ static bool send_data(struct link *link, struct apply *apply)
 		frame.payload_crc = link_payload_crc(&apply->bio, iter);
 	}
 	frame_pack(page_address(link->tx_page), &frame);
-	ok = send_gathered(link, &apply->bio, iter);
+	ok = send_gathered(link, &apply->bio, iter, 0);
 	if (ok)
 		link->sent_bytes += frame.length;
 	apply_free(apply);
@@ -487,6 +495,23 @@ static bool send_answers(struct link *link, struct list_head *answers)
 	return send_headers(link, n * sizeof(*wire), 0);
 }
 
+/* After a link's end nothing is confirmed any more, but the peer may hear why it has ended. */
+static bool send_failure(struct link *link)
+{
+	struct apply *apply;
+	LIST_HEAD(failed);
+
+	spin_lock_irq(&link->lock);
+	list_for_each_entry(apply, &link->answers, entry) {
+		if (apply->status == REPL_STATUS_IO || apply->status == REPL_STATUS_NOSPACE) {
+			list_move(&apply->entry, &failed);
+			break;
+		}
+	}
+	spin_unlock_irq(&link->lock);
+	return list_empty(&failed) || send_answers(link, &failed);
+}
+
 static bool send_simple(struct link *link, u8 type)
 {
 	struct frame frame = { .type = type, .cookie = link->cookie };
@@ -506,8 +531,8 @@ static bool sender_idle(struct link *link)
 	return idle;
 }
 
-/* One thing to send; false: the link is to end. */
-static bool sender_step(struct link *link)
+/* One thing to send, if there is one; false: the link is to end. */
+static bool sender_step(struct link *link, bool *more)
 {
 	struct apply *apply, *next, *data = NULL;
 	struct leg *leg = NULL;
@@ -527,13 +552,15 @@ static bool sender_step(struct link *link)
 	}
 	if (!n)
 		leg = leg_take(link);
+	/* Only this thread takes legs: what is there stays until the next step. */
+	*more = leg_next(link);
 	spin_unlock_irq(&link->lock);
 	if (data)
 		return send_data(link, data);
 	if (n)
 		return send_answers(link, &answers);
 	if (leg) {
-		if (!send_leg(link, leg))
+		if (!send_leg(link, leg, *more ? MSG_MORE : 0))
 			return false;
 		leg_sent(link, leg);
 		return true;
@@ -555,16 +582,19 @@ int link_sender(void *data)
 {
 	struct link *link = data;
 	unsigned int noreclaim = memalloc_noreclaim_save();
-	bool ok = true;
+	bool ok = true, more = false;
+	const struct sched_attr batch = { .sched_policy = SCHED_BATCH };
 
+	WARN_ON_ONCE(sched_setattr_nocheck(current, &batch));
 	while (ok && !kthread_should_stop()) {
-		wait_event_interruptible(link->wait, kthread_should_stop() ||
-					 READ_ONCE(link->dead) || !sender_idle(link));
+		if (!more)
+			wait_event_interruptible(link->wait, kthread_should_stop() ||
+						 READ_ONCE(link->dead) || !sender_idle(link));
 		if (READ_ONCE(link->dead))
 			break;
-		ok = sender_step(link);
+		ok = sender_step(link, &more);
 	}
-	if (ok && READ_ONCE(link->polite))
+	if (ok && READ_ONCE(link->polite) && send_failure(link))
 		send_simple(link, REPL_FRAME_CLOSE);
 	memalloc_noreclaim_restore(noreclaim);
 	while (!kthread_should_stop()) {

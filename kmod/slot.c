@@ -138,9 +138,13 @@ void slot_end_links(struct volume *v, const char *reason)
 	unsigned int i;
 
 	lockdep_assert_held(&v->io_lock);
-	for (i = 0; i < v->slots; i++)
-		if (v->slot[i].link)
-			link_kill_locked(v->slot[i].link, reason);
+	for (i = 0; i < v->slots; i++) {
+		if (!v->slot[i].link)
+			continue;
+		/* Who has sent what failed here is told so. */
+		v->slot[i].link->polite = !v->primary;
+		link_kill_locked(v->slot[i].link, reason);
+	}
 }
 
 /**
