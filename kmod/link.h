@@ -124,6 +124,8 @@ struct link {
 	struct llist_head spare;	/* pages that were used before; the receiver takes them */
 	atomic_t spares;
 	struct page *tx_page;		/* headers: TLS wants pages */
+	unsigned int frames, alone;	/* the sender's own, as is the next: see sender_policy() */
+	bool pushes;
 	struct bio_vec *tx_vec;		/* BIO_MAX_VECS + 1 */
 };
 

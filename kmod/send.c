@@ -3,10 +3,12 @@
  * The sender of a link: one thread that puts answers, legs and beats on the
  * socket, in this order of preference.  Nothing else writes to the socket.
  *
- * The thread is of SCHED_BATCH: where a processor is idle, or who has queued a leg waits for
- * it, it runs at once as ever; but it does not push from the processor who is still queueing,
- * or a receiver that has still something to read.  What has come together by then goes out as
- * one stream of full packets (MSG_MORE), and at the latest when the other's slice is over.
+ * While there is more than one thing to send at a time the thread is of SCHED_BATCH: where a
+ * processor is idle, or who has queued a leg waits for it, it runs at once as ever; but it does
+ * not push from the processor who is still queueing, or a receiver that has still something to
+ * read.  What has come together by then goes out as one stream of full packets (MSG_MORE), and
+ * at the latest when the other's slice is over.  Who sends one thing at a time is waited for,
+ * and pushes: see sender_policy().
  *
  * A peer may answer a leg before the send call has returned, rightly or not.
  * While a leg is LEG_SENDING its end is therefore left to the sender, so that its
@@ -24,23 +26,39 @@
 /* The tx page holds as many headers as are sent in one go. */
 #define HEADERS_PER_PAGE (PAGE_SIZE / sizeof(struct repl_frame))
 
+/* A thread of one thing at a time pushes after so many, but for each such-and-such one. */
+enum { SENDER_ALONE = 16, SENDER_PROBE = 64 };
+
+/* After a send call that has returned @n; false when the link is to end. */
+static bool send_may_go_on(struct link *link, int n)
+{
+	if (n > 0) {
+		WRITE_ONCE(link->spoke_at, jiffies);
+		return true;
+	}
+	if (READ_ONCE(link->dead))
+		return false;
+	switch (n) {
+	case -ENOMEM:
+		/*
+		 * Encryption wants memory for a record before it takes any of its bytes.  Where
+		 * memory is short, writes that go out here may be all that can free it.
+		 */
+		schedule_timeout_uninterruptible(1);
+		fallthrough;
+	case -EAGAIN:
+		return true;
+	}
+	link_kill(link, "sending failed, error %d", n);
+	return false;
+}
+
 /* All of @msg, however often the socket is full; false when the link is to end. */
 static bool send_all(struct link *link, struct msghdr *msg)
 {
-	while (msg_data_left(msg)) {
-		int n = sock_sendmsg(link->sock, msg);
-
-		if (n > 0) {
-			WRITE_ONCE(link->spoke_at, jiffies);
-			continue;
-		}
-		if (READ_ONCE(link->dead))
+	while (msg_data_left(msg))
+		if (!send_may_go_on(link, sock_sendmsg(link->sock, msg)))
 			return false;
-		if (n != -EAGAIN) {
-			link_kill(link, "sending failed, error %d", n);
-			return false;
-		}
-	}
 	return true;
 }
 
@@ -86,17 +104,9 @@ static bool send_page(struct link *link, const struct bio_vec *bv, int flags)
 		int n = compat_send_page(link->sock, bv->bv_page, bv->bv_offset + done,
 					 bv->bv_len - done, flags | MSG_NOSIGNAL);
 
-		if (n > 0) {
-			done += n;
-			WRITE_ONCE(link->spoke_at, jiffies);
-			continue;
-		}
-		if (READ_ONCE(link->dead))
+		if (!send_may_go_on(link, n))
 			return false;
-		if (n != -EAGAIN) {
-			link_kill(link, "sending failed, error %d", n);
-			return false;
-		}
+		done += max(n, 0);
 	}
 	return true;
 }
@@ -531,6 +541,28 @@ static bool sender_idle(struct link *link)
 	return idle;
 }
 
+/*
+ * Where all processors are busy a lone write, or its answer, would wait for somebody's slice to
+ * end, while nothing comes that could go with it: after some of them the sender pushes, as any
+ * thread that has slept does.  Then each would go alone even if more could come together, so
+ * now and then one does not push.
+ */
+static void sender_policy(struct link *link)
+{
+	struct sched_attr attr = { .sched_policy = SCHED_BATCH };
+	bool pushes;
+
+	link->alone = link->frames > 1 ? 0 : link->alone + 1;
+	link->frames = 0;
+	pushes = link->alone >= SENDER_ALONE && link->alone % SENDER_PROBE;
+	if (link->pushes == pushes)
+		return;
+	link->pushes = pushes;
+	if (pushes)
+		attr.sched_policy = SCHED_NORMAL;
+	WARN_ON_ONCE(sched_setattr_nocheck(current, &attr));
+}
+
 /* One thing to send, if there is one; false: the link is to end. */
 static bool sender_step(struct link *link, bool *more)
 {
@@ -555,6 +587,7 @@ static bool sender_step(struct link *link, bool *more)
 	/* Only this thread takes legs: what is there stays until the next step. */
 	*more = leg_next(link);
 	spin_unlock_irq(&link->lock);
+	link->frames += n + !!leg;
 	if (data)
 		return send_data(link, data);
 	if (n)
@@ -583,13 +616,14 @@ int link_sender(void *data)
 	struct link *link = data;
 	unsigned int noreclaim = memalloc_noreclaim_save();
 	bool ok = true, more = false;
-	const struct sched_attr batch = { .sched_policy = SCHED_BATCH };
 
-	WARN_ON_ONCE(sched_setattr_nocheck(current, &batch));
+	link->pushes = true;
 	while (ok && !kthread_should_stop()) {
-		if (!more)
+		if (!more && sender_idle(link)) {
+			sender_policy(link);
 			wait_event_interruptible(link->wait, kthread_should_stop() ||
 						 READ_ONCE(link->dead) || !sender_idle(link));
+		}
 		if (READ_ONCE(link->dead))
 			break;
 		ok = sender_step(link, &more);
