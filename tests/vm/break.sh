@@ -147,11 +147,11 @@ break_at() { # connects|join|adopts
 		case $1 in
 		connects) ;;
 		join)
-			way 800ms
+			way 500ms
 			status_becomes a .frozen_by join 60 || continue
 			;;
 		adopts)
-			way 800ms
+			way 500ms
 			[[ $(status_becomes a '.peers[0].reason' '~waits for b to adopt|^in sync' 60) == *adopt* ]] || continue
 			;;
 		esac
