@@ -343,6 +343,12 @@ static void test_directory(void)
 	ok(strstr(reports.text, "beta.conf:4: peer mail9 has no section in "), "an unknown peer");
 	test_keep_good(&c);
 	config_free(&c);
+	snprintf(path, sizeof(path), "%s/volumes/odd.conf", directory);
+	need(mkdir(path, 0700) == 0, path);
+	ok(load(&c) == -EINVAL && config_find_volume(&c, "odd") && config_find_volume(&c, "odd")->bad,
+	   "a file that cannot be read is that of a bad volume");
+	config_free(&c);
+	rmdir(path);
 	write_file("agent.conf", "[node]\nname = mail1\n");
 	ok(load(&c) == -EINVAL && !config_keep_good(&c, NULL, note_left_out, &left_out),
 	   "with a mistake in agent.conf there is nothing to go on with");

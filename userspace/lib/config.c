@@ -541,8 +541,12 @@ static int load_volume(struct config *c, const char *file, config_report *report
 		return -ENOMEM;
 	c->volume = grown;
 	length = read_file(path, &text, report, arg);
-	if (length < 0)
+	if (length < 0) {
+		/* Known by its name, so that it stays what it was: config_keep_good(). */
+		config_parse_volume("", 0, path, &grown[c->volume_count], NULL, NULL);
+		grown[c->volume_count++].bad = true;
 		return length;
+	}
 	ret = config_parse_volume(text, length, path, &grown[c->volume_count], report, arg);
 	grown[c->volume_count++].bad = ret;
 	free(text);
