@@ -24,6 +24,10 @@ static struct netlink_range_validation deadline_range = {
 	.min = 1, .max = REPL_DEADLINE_MAX_MS,
 };
 
+static struct netlink_range_validation hold_range = {
+	.min = 1, .max = REPL_HOLD_MAX_MS,
+};
+
 static struct netlink_range_validation timeout_range = {
 	.min = REPL_TIMEOUT_MIN_MS, .max = REPL_TIMEOUT_MAX_MS,
 };
@@ -58,6 +62,7 @@ static const struct nla_policy policy[REPL_A_MAX + 1] = {
 	[REPL_A_LINK_FLAGS]	= NLA_POLICY_MASK(NLA_U32, REPL_LINK_ALL),
 	[REPL_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[REPL_A_STUCK_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
+	[REPL_A_HOLD_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &hold_range),
 };
 
 /* ------------------------------------------------------------- helpers -- */

@@ -251,7 +251,7 @@ void kops_cut(struct pair_io *io, const struct op *op)
 	io->cut_waiting = true;
 	io->cut_watch.ready = drained;
 	ret = kernel_cut(a->kernel, agent_volume_io(io->pair->volume)->minor, op->slot, op->flags,
-			 &e);
+			 0, &e);
 	if (ret < 0) {
 		cut_answer(io, ret, e.text);
 		return;

@@ -111,6 +111,9 @@ static json_t *report_counters(const struct kernel_volume *k)
 		[REPL_C_LOG_WRITES] = "log_writes",
 		[REPL_C_REMOTE_READS] = "remote_reads",
 		[REPL_C_READ_REPAIRS] = "read_repairs",
+		[REPL_C_HOLDS] = "holds",
+		[REPL_C_HOLD_MAX_MS] = "hold_max_ms",
+		[REPL_C_VOIDS] = "voids",
 	};
 	json_t *object = json_object();
 

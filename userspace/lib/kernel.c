@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -638,7 +639,8 @@ nla_put_failure:
 	return no_room(msg, e);
 }
 
-int kernel_cut(struct kernel *k, uint32_t minor, uint8_t slot, uint32_t flags, struct err *e)
+int kernel_cut(struct kernel *k, uint32_t minor, uint8_t slot, uint32_t flags, uint32_t hold_ms,
+	       struct err *e)
 {
 	struct nl_msg *msg = volume_message(k, REPL_CMD_CUT, minor);
 
@@ -646,10 +648,29 @@ int kernel_cut(struct kernel *k, uint32_t minor, uint8_t slot, uint32_t flags, s
 		return err_set(e, ENOMEM, "out of memory");
 	NLA_PUT_U8(msg, REPL_A_SLOT, slot);
 	NLA_PUT_U32(msg, REPL_A_CUT_FLAGS, flags);
+	if (hold_ms)
+		NLA_PUT_U32(msg, REPL_A_HOLD_MS, hold_ms);
 	return command(k, msg, REPL_A_CUT_FD, e);
 
 nla_put_failure:
 	return no_room(msg, e);
+}
+
+int kernel_cut_release(int cut, const struct repl_extent *extent, struct err *e)
+{
+	if (!ioctl(cut, REPL_CUT_IOC_RELEASE, extent))
+		return 0;
+	return err_set(e, errno, "blocks of the cut cannot be released: %s", strerror(errno));
+}
+
+int kernel_cut_valid(int cut, struct err *e)
+{
+	if (!ioctl(cut, REPL_CUT_IOC_VALID))
+		return 0;
+	if (errno == ETIMEDOUT)
+		return err_set(e, ETIMEDOUT,
+			       "the cut is void: a write waited too long for its blocks to be read");
+	return err_set(e, errno, "the cut cannot be used: %s", strerror(errno));
 }
 
 static int put_follow(struct nl_msg *msg, const struct kernel_link *l)

@@ -154,8 +154,29 @@ int kernel_resume(struct kernel *k, uint32_t minor, struct err *e);
  */
 int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e);
 
-/** kernel_cut - @flags is enum repl_cut_flags. Return: the cut's descriptor or -errno. */
-int kernel_cut(struct kernel *k, uint32_t minor, uint8_t slot, uint32_t flags, struct err *e);
+/**
+ * kernel_cut - take the changes of a slot up to now
+ * @flags: exactly one of enum repl_cut_flags
+ * @hold_ms: of REPL_CUT_FROZEN: how long a write may wait for this reader; 0: REPL_HOLD_MS
+ * Return: the cut's descriptor or -errno.
+ */
+int kernel_cut(struct kernel *k, uint32_t minor, uint8_t slot, uint32_t flags, uint32_t hold_ms,
+	       struct err *e);
+
+/**
+ * kernel_cut_release - blocks of a frozen cut have been read: writes there go on
+ * @cut: the cut's descriptor
+ * @extent: blocks; those that are not in the cut, or were released before, are ignored
+ * Return: 0, also of a cut that is void, or -errno.
+ */
+int kernel_cut_release(int cut, const struct repl_extent *extent, struct err *e);
+
+/**
+ * kernel_cut_valid - was all that was read and then released of one instant?
+ * @cut: the cut's descriptor
+ * Return: 0; -ETIMEDOUT when it is void, since a write waited too long; or another -errno.
+ */
+int kernel_cut_valid(int cut, struct err *e);
 
 /**
  * kernel_ticket_read - what became of it

@@ -76,11 +76,19 @@
  *	Sets bits; slots of the mask that are free are passed over.  Refused for a
  *	slot that is live.
  *
- * REPL_CMD_CUT: REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS (REPL_CUT_UNFROZEN)
- *	-> REPL_A_CUT_FD.  poll: readable when the writes before the cut have reached
- *	the backing device.  read: struct repl_extent[], in order, 0 at the end;
- *	before it is drained -EAGAIN.  ioctl REPL_CUT_IOC_COMMIT drops the blocks;
+ * REPL_CMD_CUT: REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS (exactly one of
+ *	REPL_CUT_UNFROZEN, REPL_CUT_FROZEN), with the latter [REPL_A_HOLD_MS]
+ *	(1..REPL_HOLD_MAX_MS, or REPL_HOLD_MS) -> REPL_A_CUT_FD.  For a slot without a
+ *	link, on a primary and on a secondary alike.  poll: readable when the writes before
+ *	the cut have reached the backing device.  read: struct repl_extent[], in order, 0 at
+ *	the end; before it is drained -EAGAIN.  ioctl REPL_CUT_IOC_COMMIT drops the blocks;
  *	REPL_CUT_IOC_ABORT, or closing, makes them dirty again.
+ *	Frozen, the cut's blocks stay as they were at one instant: a later write to one waits,
+ *	of an application as well as of a peer, until REPL_CUT_IOC_RELEASE says that it has
+ *	been read.  Each block is handed out once, and those that a write waits for first.
+ *	When a write has waited for REPL_A_HOLD_MS the cut is void: nothing waits any more, and
+ *	COMMIT fails with ETIMEDOUT, as REPL_CUT_IOC_VALID does.  Whoever stores what was read
+ *	asks that after the last release, and before it counts.
  *
  * REPL_CMD_LINK_ADD: REPL_A_MINOR, REPL_A_SLOT, REPL_A_SOCK_FD, REPL_A_COOKIE,
  *	REPL_A_LINK_FLAGS, [REPL_A_TIMEOUT_MS], [REPL_A_STUCK_MS]; with
@@ -131,6 +139,8 @@ enum repl_uapi_limits {
 	REPL_TIMEOUT_MAX_MS	= 600000,
 	REPL_TIMEOUT_MS		= 10000,
 	REPL_STUCK_MS		= 60000,
+	REPL_HOLD_MS		= 2000,
+	REPL_HOLD_MAX_MS	= 60000,
 };
 
 enum repl_cmd {
@@ -202,6 +212,7 @@ enum repl_attr {
 	REPL_A_REPLACE_MS,	/* u64 */
 	REPL_A_EVENT,		/* u32, enum repl_event */
 	REPL_A_TEXT,		/* string */
+	REPL_A_HOLD_MS,		/* u32 */
 	__REPL_A_MAX
 };
 #define REPL_A_MAX (__REPL_A_MAX - 1)
@@ -251,6 +262,9 @@ enum repl_counter {
 	REPL_C_LOG_WRITES,	/* pages of the region log */
 	REPL_C_REMOTE_READS,	/* answered by a peer */
 	REPL_C_READ_REPAIRS,	/* of them: written back here, after the local read had failed */
+	REPL_C_HOLDS,		/* writes that waited for the reader of a frozen cut */
+	REPL_C_HOLD_MAX_MS,	/* the longest of these waits: not a sum */
+	REPL_C_VOIDS,		/* frozen cuts that became void */
 	__REPL_C_MAX
 };
 #define REPL_C_MAX (__REPL_C_MAX - 1)
@@ -296,7 +310,8 @@ enum repl_volume_flags {
 
 enum repl_cut_flags {
 	REPL_CUT_UNFROZEN	= 1 << 0,
-	REPL_CUT_ALL		= (1 << 1) - 1,
+	REPL_CUT_FROZEN		= 1 << 1,
+	REPL_CUT_ALL		= (1 << 2) - 1,
 };
 
 enum repl_link_flags {
@@ -339,5 +354,7 @@ struct repl_extent {
 
 #define REPL_CUT_IOC_COMMIT	_IO('R', 1)
 #define REPL_CUT_IOC_ABORT	_IO('R', 2)
+#define REPL_CUT_IOC_RELEASE	_IOW('R', 3, struct repl_extent)
+#define REPL_CUT_IOC_VALID	_IO('R', 4)
 
 #endif /* _UAPI_LINUX_REPL_H */

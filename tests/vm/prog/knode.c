@@ -123,7 +123,7 @@ static int do_slot(uint32_t minor, char **arg)
 
 static int do_cut(uint32_t minor, uint8_t slot, const char *how)
 {
-	int fd = kernel_cut(kernel, minor, slot, REPL_CUT_UNFROZEN, &err);
+	int fd = kernel_cut(kernel, minor, slot, REPL_CUT_UNFROZEN, 0, &err);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct repl_extent extent;
 

@@ -82,7 +82,7 @@ static inline const struct kernel_slot *peer_slot(const struct peer *p,
 static inline void peer_settle(struct peer *p)
 {
 	struct err e = { 0 };
-	int fd = kernel_cut(p->kernel, p->minor, p->slot, REPL_CUT_UNFROZEN, &e);
+	int fd = kernel_cut(p->kernel, p->minor, p->slot, REPL_CUT_UNFROZEN, 0, &e);
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
 	if (fd < 0 || poll(&poll_fd, 1, PEER_WAIT_MS) != 1 || ioctl(fd, REPL_CUT_IOC_COMMIT))

@@ -119,7 +119,7 @@ ERANGE | | slot_set minor=0 slot=3 kind=3 key=9
 ERANGE | | slot_set minor=0 slot=16 kind=1 key=9
 ERANGE | | cut minor=0 slot=255 cut_flags=1
 EINVAL | | mark minor=0 slot_mask=0x10000 extents=0+1
-EINVAL | | cut minor=0 slot=2 cut_flags=2
+EINVAL | | cut minor=0 slot=2 cut_flags=4
 EINVAL | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=8
 ERANGE | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=499
 ERANGE | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=600001
