@@ -90,33 +90,33 @@ bench: ## the deterministic benchmark
 few_points = POINTS=$(or $(POINTS),300) BOOTED=$(or $(BOOTED),4)
 
 .PHONY: check
-check: all ## everything: static checks, unit tests, short fuzzing, VM tests on both kernels, some crash points
+check: all vm-programs ## everything: static checks, unit tests, short fuzzing, VM tests on both kernels, some crash points
 	+@failed=; $(MAKE) --no-print-directory -k --output-sync=target check-quick unit fuzz || failed=" check-quick, unit or fuzz"; \
-	for part in check-vm check-crash; do \
-		$(MAKE) --no-print-directory $$part $(few_points) || failed="$$failed $$part"; \
-	done; \
+	$(MAKE) --no-print-directory check-vm $(few_points) WITH_CRASH="$(CRASH)" || failed="$$failed check-vm"; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }; echo "check: all passed"
 
 .PHONY: check-quick
 check-quick: ## static checks: style, sparse, shellcheck, clang
 	+@scripts/check-style
 
-.PHONY: check-vm
-check-vm: ## VM tests on both kernels (TESTS="tests/vm/t/010-x.t ..." for some)
-	+@failed=; for kernel in $(KERNELS); do \
-		$(MAKE) --no-print-directory check-vm-$$kernel || failed="$$failed $$kernel"; \
-	done; \
-	[ -z "$$failed" ] || { echo "VM tests failed on kernel$$failed" >&2; exit 1; }
-
 TESTS ?= $(wildcard tests/vm/t/*.t)
 HOST_TESTS ?= $(wildcard tests/vm/meta/*.t tests/vm/multi/*.t)
+CRASH ?= $(wildcard tests/crash/conf/*)
 # By the limits that they set themselves, so that no long one is left for the end.
 longest_first = $(shell for t in $(1); do echo "$$(sed -n '1,20s/^\# vm:.* timeout=\([0-9]*\).*/\1/p' $$t) $$t"; done | \
 	sed 's/^ /600 /' | sort -rn | cut -d' ' -f2)
+run_vm_tests = $(if $(strip $(1)),prove --timer -j$(JOBS) -e tests/vm/any $(1))
+on_kernel = $(addprefix $(1):,$(call longest_first,$(TESTS) $(HOST_TESTS)))
+
+# All in one run, so that no processor waits for the last test of one kernel before the first of the next.
+.PHONY: check-vm
+check-vm: $(addprefix module-,$(KERNELS)) tools vm-programs ## VM tests on both kernels (TESTS="tests/vm/t/010-x.t ..." for some)
+	@echo "VM tests on kernels $(KERNELS)$(if $(WITH_CRASH), and crash points)"
+	@$(call run_vm_tests,$(addprefix crash:,$(WITH_CRASH)) $(foreach kernel,$(KERNELS),$(call on_kernel,$(kernel))))
 
 check-vm-%: module-% tools vm-programs
 	@echo "VM tests on kernel $*"
-	@$(if $(TESTS)$(HOST_TESTS),prove --timer -j$(JOBS) -e 'tests/vm/any $*' $(call longest_first,$(TESTS) $(HOST_TESTS)))
+	@$(call run_vm_tests,$(call on_kernel,$*))
 
 # A kernel that finds mistakes is several times slower, and its VMs need twice the memory; tests/vm/run knows the latter.
 special_kernel = +@tests/vm/kernel/build $(1) && \
@@ -147,11 +147,9 @@ check-life: module-$(LIFE_KERNEL) tools vm-programs ## random life of three node
 		echo "$$(git describe --always --dirty) kernel $(LIFE_KERNEL) seed $$seed $$result" | tee -a $(BUILD)/life.results; \
 	done; exit $$failed
 
-CRASH ?= $(wildcard tests/crash/conf/*)
-
 .PHONY: check-crash
 check-crash: all vm-programs ## crash points (POINTS=1000 BOOTED=8 SEED=random, for each of tests/crash/conf)
-	@REPL_BUILD=$(abspath $(BUILD)) prove -j$(JOBS) -e tests/crash/run $(CRASH)
+	@prove -j$(JOBS) -e tests/crash/run $(CRASH)
 
 # --- installation -------------------------------------------------------------------------------------------------
 
