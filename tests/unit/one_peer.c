@@ -15,7 +15,7 @@ unsigned int sent_count, closed, dials, taken;
 struct op ops[SENT];
 unsigned int op_count, removed;
 bool detached;
-char refusal[REPL_TEXT_MAX], answer[1024];
+char refusal[REPL_TEXT_MAX], answer[1024], notices[4096];
 
 static uint64_t rng(void *arg)
 {
@@ -30,7 +30,17 @@ struct repl_id id(uint8_t n)
 void clear(void)
 {
 	sent_count = closed = dials = taken = op_count = 0;
-	refusal[0] = answer[0] = '\0';
+	refusal[0] = answer[0] = notices[0] = '\0';
+}
+
+/* "peer-lost mail2 secondary why;" */
+static void note(const struct notice *n)
+{
+	size_t have = strlen(notices);
+
+	snprintf(notices + have, sizeof(notices) - have, "%s%s%s %s%s%s%s%s;", notice_name(n->kind),
+		 n->peer[0] ? " " : "", n->peer, n->role, n->was[0] ? " was " : "", n->was,
+		 n->reason[0] ? " " : "", n->reason);
 }
 
 void settle(void)
@@ -65,6 +75,9 @@ void settle(void)
 		case ACTION_REMOVED:
 			removed++;
 			core_volume_free(a->volume);
+			break;
+		case ACTION_HOOK:
+			note((const struct notice *)a->data);
 			break;
 		case ACTION_REPLY:
 			snprintf(answer, sizeof(answer), "%d %s", a->ok, a->text);

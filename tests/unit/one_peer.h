@@ -27,6 +27,7 @@ extern struct op ops[SENT];
 extern unsigned int op_count, removed;
 extern bool detached;			/* the kernel has no such volume */
 extern char refusal[REPL_TEXT_MAX], answer[1024];
+extern char notices[4096];		/* what hooks are told, since clear() */
 
 struct repl_id id(uint8_t n);
 void clear(void);

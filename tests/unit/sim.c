@@ -106,6 +106,29 @@ static void conn_action(struct sim_node *n, const struct action *a)
 		c->paused[end] = a->kind == ACTION_PAUSE;
 }
 
+/* A change is one: nothing is told that was told already. */
+static void notice_told(struct sim_node *n, const struct notice *t)
+{
+	size_t have = strlen(n->told);
+
+	snprintf(n->told + have, sizeof(n->told) - have, "%s%s%s;", notice_name(t->kind),
+		 t->peer[0] ? " " : "", t->peer);
+	if (t->kind == NOTICE_ROLE && !strcmp(t->role, t->was))
+		sim_broke(n->sim, "what is told has changed", "role");
+	if (t->kind != NOTICE_PEER_LOST && t->kind != NOTICE_PEER_BACK)
+		return;
+	for (unsigned int i = 0; i < n->sim->nodes; i++) {
+		bool live = t->kind == NOTICE_PEER_BACK;
+
+		if (strcmp(n->sim->node[i].name, t->peer))
+			continue;
+		if (n->told_any[i] && n->told_live[i] == live)
+			sim_broke(n->sim, "what is told has changed", n->told);
+		n->told_any[i] = true;
+		n->told_live[i] = live;
+	}
+}
+
 static void carry_out(struct sim_node *n, struct action *a)
 {
 	struct kernel_volume k;
@@ -136,6 +159,9 @@ static void carry_out(struct sim_node *n, struct action *a)
 		break;
 	case ACTION_OP:
 		work_begin(n, a);
+		break;
+	case ACTION_HOOK:
+		notice_told(n, (const struct notice *)a->data);
 		break;
 	case ACTION_LOG:
 		if (n->sim->verbose)
@@ -180,6 +206,8 @@ void sim_agent_start(struct sim_node *n)
 		return;
 	n->running = true;
 	n->incarnation++;
+	n->told[0] = '\0';
+	memset(n->told_any, 0, sizeof(n->told_any));
 	core_init(&n->core, n->name, n->key, rng, s);
 	n->core.now = s->now;
 	n->core.link_bytes = s->link_bytes;

@@ -60,6 +60,8 @@ struct sim_node {
 	uint32_t request;
 	bool request_ok;		/* of the last reply */
 	char request_text[512];
+	char told[512];			/* notices since the agent was started, "peer-lost;" and so on */
+	bool told_live[SIM_NODES_MAX], told_any[SIM_NODES_MAX];
 };
 
 struct sim {

@@ -3,7 +3,7 @@
  * Clusters of two and three agents' cores through joins, promotions, faults and
  * crashes.  $SEED repeats a run, $VERBOSE=1 prints every line that the agents log.
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
- * needs: userspace/agent/core.c userspace/agent/session.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/session.c
  * needs: userspace/agent/pair.c userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c
@@ -108,6 +108,11 @@ static void hand_over(uint64_t seed)
 	   sim.node[1].request_text);
 	sim_run(&sim, 1000);
 	settled("hand-over back");
+	/* It may become primary before the two have joined, or after. */
+	ok(!strcmp(sim.node[0].told, "role-changed;peer-back node1;role-changed;") ||
+	   !strcmp(sim.node[0].told, "peer-back node1;role-changed;role-changed;"),
+	   "hand-over: what hooks are told: %s", sim.node[0].told);
+	is_text(sim.node[1].told, "peer-back node0;role-changed;", "hand-over: and on the other node");
 	finish("hand-over");
 }
 
@@ -127,8 +132,12 @@ static void fail_over(uint64_t seed)
 	sim_run(&sim, 100);
 	ok(promote(&sim.node[1], false, true), "with --peer-dead: %s", sim.node[1].request_text);
 	sim_run(&sim, 1000);
+	is_text(sim.node[1].told, "peer-back node0;peer-lost node0;role-changed;",
+		"fail-over: what hooks are told");
 	sim_power_on(&sim.node[0]);
 	settled("after the crash");
+	is_text(sim.node[1].told, "peer-back node0;peer-lost node0;role-changed;peer-back node0;",
+		"fail-over: and when the peer is back");
 	ok(sim.node[1].kernel.primary && !sim.node[0].kernel.primary, "the survivor leads");
 	ok(!promote(&sim.node[0], false, true), "a living peer is not dead: %s",
 	   sim.node[0].request_text);

@@ -36,6 +36,7 @@ enum action_kind {
 	ACTION_OP,		/* begin 'op' */
 	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
 	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
+	ACTION_HOOK,		/* 'data' is a struct notice: programs may want to know */
 	ACTION_LOG,		/* 'level', 'subject', 'text' */
 	ACTION_PROGRESS,	/* 'text' to the request 'request' */
 	ACTION_REPLY,		/* 'ok', 'text' end the request 'request' */
@@ -108,7 +109,7 @@ struct action {
 	struct msg_link link;
 	size_t length;
 	char *text;		/* a sentence; owned */
-	uint8_t data[];		/* ACTION_SEND: the body */
+	uint8_t data[] __attribute__((aligned(8)));	/* ACTION_SEND: the body; ACTION_HOOK: a struct notice */
 };
 
 struct action_queue {

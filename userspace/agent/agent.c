@@ -13,6 +13,7 @@
 #include "control.h"
 #include "delta.h"
 #include "dial.h"
+#include "hook.h"
 #include "kops.h"
 #include "link.h"
 #include "log.h"
@@ -178,6 +179,9 @@ static void carry_out(struct agent *a, const struct action *act)
 	case ACTION_REMOVED:
 		bring_down(a, act->volume);
 		core_volume_free(act->volume);
+		break;
+	case ACTION_HOOK:
+		hook_tell(a, (const struct notice *)act->data);
 		break;
 	case ACTION_LOG:
 		log_line(act->level, act->subject[0] ? act->subject : NULL, "%s",

@@ -10,6 +10,7 @@
  *	kops.c		the kernel's tickets and cuts
  *	delta.c mapsend.c apply.c	bulk data
  *	save.c		what a split's loser has alone, into a file
+ *	hook.c		programs that are told of changes
  *	bring.c		devices: up, and what is found at start
  *	control.c status.c	the administrator's socket
  */
@@ -31,6 +32,7 @@ struct delta;
 struct mapsend;
 struct apply;
 struct dial;
+struct hooks;
 struct linkopen;
 struct listener;
 struct resolver;
@@ -79,6 +81,7 @@ struct agent {
 	uint32_t last_conn;
 	unsigned int strangers;		/* accepted, not authenticated yet */
 	struct control *control;
+	struct hooks *hooks;
 	bool settling;
 	bool quit;
 	bool reload;

@@ -235,6 +235,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	resize_snapshot(v);
 	replace_snapshot(v);
 	task_go(v);
+	notice_look(v);
 }
 
 bool core_no_snapshot(struct volume *v)
@@ -263,9 +264,17 @@ void core_event(struct core *c, struct volume *v)
 		core_get(v);
 }
 
+/* What a message was about may have gone with its session. */
+static void look_all(struct core *c)
+{
+	for (struct volume *v = c->volumes; v; v = v->next)
+		notice_look(v);
+}
+
 void core_message(struct core *c, uint32_t conn, const struct msg_header *h, const void *body)
 {
 	session_message(session_find(c, conn), h, body);
+	look_all(c);
 }
 
 void core_op_done(struct volume *v, struct pair *p, enum op_kind kind, uint32_t turn,
@@ -279,6 +288,7 @@ void core_op_done(struct volume *v, struct pair *p, enum op_kind kind, uint32_t 
 		v->pending--;
 		task_op_done(v, kind, r);
 	}
+	notice_look(v);
 }
 
 void core_tick(struct core *c)
@@ -293,8 +303,10 @@ void core_tick(struct core *c)
 		get_again(v);
 		replace_tick(v);
 		task_tick(v);
+		notice_tick(v);
 	}
 	task_tick_waiters(c);
+	look_all(c);
 }
 
 static void sooner(uint64_t *at, uint64_t when)
@@ -319,6 +331,7 @@ uint64_t core_deadline(const struct core *c)
 		sooner(&at, v->task.deadline);
 		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);
+		sooner(&at, v->noticed.look_at);
 	}
 	for (const struct waiter *w = c->waiters; w; w = w->next)
 		sooner(&at, w->deadline);

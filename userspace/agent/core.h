@@ -23,6 +23,7 @@
 #include "action.h"
 #include "copy.h"
 #include "kernel.h"
+#include "notice.h"
 #include "verdict.h"
 
 enum core_limits {
@@ -198,6 +199,7 @@ struct pair {
 
 	struct copied copied;
 	struct resolve resolve;
+	struct notice_pair noticed;
 
 	/* promotion: must consent, CONSENT_ASK was sent, has consented */
 	bool asked, told, granted;
@@ -281,6 +283,8 @@ struct volume {
 	uint64_t fill_at;		/* when to look again; 0: never */
 	uint64_t fill_words_at;
 	unsigned int fill_percent;	/* as said last */
+	struct notice_volume noticed;
+	bool gone;			/* taken down: freed when that was carried out */
 };
 
 struct session {

@@ -28,6 +28,8 @@
 #include "control.h"
 #include "delta.h"
 #include "dial.h"
+#include "hook.h"
+#include "hookrun.h"
 #include "kops.h"
 #include "ktls.h"
 #include "link.h"
@@ -273,6 +275,7 @@ static void stop(struct agent *a)
 {
 	sd_notify(0, "STOPPING=1");
 	log_info(NULL, "stopping; volumes and their links stay as they are");
+	hook_stop(a);
 	control_stop(a);
 	listen_stop(a);
 	kops_exit(a);
@@ -311,6 +314,18 @@ static int check(const char *dir)
 	return ret ? 1 : 0;
 }
 
+/* What hook.c begins: repl-agent --run-hooks DIR EVENT VOLUME PEER. */
+static int run_hooks(char **argv)
+{
+	struct hookrun h = {
+		.dir = argv[2], .argv = argv + 2, .timeout_ms = HOOKRUN_TIMEOUT_MS,
+		.grace_ms = HOOKRUN_GRACE_MS,
+	};
+
+	hookrun_plain();
+	return hookrun(&h) ? 1 : 0;
+}
+
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: repl-agent [--config DIR] [--check] [--foreground] [--verbose]\n"
@@ -336,6 +351,8 @@ int main(int argc, char **argv)
 	struct err e = { "" };
 	int c, ready;
 
+	if (argc == 6 && !strcmp(argv[1], "--run-hooks"))
+		return run_hooks(argv);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (c) {
 		case 'c':

@@ -586,6 +586,7 @@ void task_removed(struct volume *v, const char *why)
 		drop_waiter(c, w);
 	}
 	task_end(v, true, why);
+	notice_removed(v, why);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		resolve_end(v->pair[i], "%s", why);
 	for (struct session *s = c->sessions; s; s = s->next) {
