@@ -6,7 +6,8 @@
  * submitted as they come.  Memory: one receiver fills one apply at a time, from
  * its link's pool that holds a whole one; bios in flight give their pages back without
  * help of the socket, so the receiver never waits for something that
- * only its own progress can release.
+ * only its own progress can release.  What waits for the reader of a cut goes on when the
+ * reader, a process of this node, has read, at the latest after the cut's limit.
  */
 #include <linux/blkdev.h>
 #include <linux/mempool.h>
@@ -86,6 +87,7 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 	apply->link = link;
 	apply->frame = *frame;
 	apply->shared = false;
+	apply->alone = false;
 	apply->logged = false;
 	bio->bi_iter.bi_sector = frame->offset >> SECTOR_SHIFT;
 	for (; payload; payload -= min_t(u32, payload, PAGE_SIZE))

@@ -7,6 +7,7 @@
 #define REPL_APPLY_H
 
 #include <linux/bio.h>
+#include "cut.h"
 #include "frame.h"
 #include "link.h"
 
@@ -16,8 +17,11 @@ struct apply {
 	struct frame frame;
 	u8 status;			/* enum repl_frame_status */
 	bool shared;			/* third copies may lack it: its regions are to be logged */
+	bool alone;			/* counts in volume->unsampled; else ->shared counts in ->writes */
 	bool logged;			/* log_enter() has said ->period */
 	u8 period;
+	struct sampled sample;
+	struct cut_wait wait;		/* before it is sampled */
 	union {
 		struct work_struct work;		/* ZEROES */
 		struct repl_frame_generation generation;

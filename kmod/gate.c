@@ -4,7 +4,6 @@
 #include <linux/slab.h>
 #include "gate.h"
 #include "netlink.h"
-#include "request.h"
 
 struct freeze {
 	struct drain drain;
@@ -42,7 +41,7 @@ void drain_check(struct volume *v)
 
 	lockdep_assert_held(&v->io_lock);
 	if (!list_empty(&v->writes))
-		oldest = list_first_entry(&v->writes, struct request, entry)->sample;
+		oldest = list_first_entry(&v->writes, struct sampled, entry)->number;
 	list_for_each_entry_safe(drain, next, &v->drains, entry) {
 		if (drain->upto >= oldest)
 			break;

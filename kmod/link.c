@@ -212,6 +212,7 @@ static void link_stop(struct link *link)
 	link_drop_answers(link);
 	/* It may have waited for pages of the applies whose answers have just been dropped. */
 	kthread_stop(link->receiver);
+	share_drop(link);
 	/*
 	 * Pages that TCP still queues must not go out after their write has
 	 * completed upward and they hold something else: abort purges them.

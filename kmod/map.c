@@ -40,23 +40,25 @@ static void page_set_all(struct map *map, unsigned long index)
 	map->page[index] = MAP_ALL;
 }
 
-/* Bits @first to @first + @count - 1 of one page, which is not MAP_ALL. */
-static void page_set_range(struct map *map, unsigned long index, unsigned int first,
+/*
+ * Bits @first to @first + @count - 1 of one page, which is not MAP_ALL.  Return: false, with
+ * none set, without memory.
+ */
+static bool page_set_range(struct map *map, unsigned long index, unsigned int first,
 			   unsigned int count)
 {
 	void *page = map->page[index];
 
 	if (!page) {
 		page = kzalloc(MAP_PAGE_BYTES, GFP_ATOMIC | __GFP_NOWARN);
-		if (!page) {
-			page_set_all(map, index);
-			return;
-		}
+		if (!page)
+			return false;
 		map->page[index] = page;
 	}
 	for (; count; first++, count--)
 		if (!__test_and_set_bit_le(first, page))
 			map->set++;
+	return true;
 }
 
 /**
@@ -92,16 +94,11 @@ void map_free(struct map *map)
 	map->pages = 0;
 }
 
-/**
- * map_set() - set @count bits from @first on
- * @map: the map
- * @first: the first bit
- * @count: how many bits; what lies beyond the end of the map is ignored
- */
-void map_set(struct map *map, u64 first, u64 count)
+/* Without memory for a page: with @more, all of its bits are set, else nothing more, and false. */
+static bool set(struct map *map, u64 first, u64 count, bool more)
 {
 	if (first >= map->bits)
-		return;
+		return true;
 	count = min(count, map->bits - first);
 	while (count) {
 		unsigned long index = first >> MAP_PAGE_SHIFT;
@@ -110,11 +107,40 @@ void map_set(struct map *map, u64 first, u64 count)
 
 		if (n == page_bits(map, index))
 			page_set_all(map, index);
-		else if (map->page[index] != MAP_ALL)
-			page_set_range(map, index, in_page, n);
+		else if (map->page[index] != MAP_ALL &&
+			 !page_set_range(map, index, in_page, n)) {
+			if (!more)
+				return false;
+			page_set_all(map, index);
+		}
 		first += n;
 		count -= n;
 	}
+	return true;
+}
+
+/**
+ * map_set() - set @count bits from @first on
+ * @map: the map
+ * @first: the first bit
+ * @count: how many bits; what lies beyond the end of the map is ignored
+ */
+void map_set(struct map *map, u64 first, u64 count)
+{
+	set(map, first, count, true);
+}
+
+/**
+ * map_try_set() - set @count bits from @first on, and no others
+ * @map: the map
+ * @first: the first bit
+ * @count: how many bits; what lies beyond the end of the map is ignored
+ *
+ * Return: false when some of them are not set, for want of memory.
+ */
+bool map_try_set(struct map *map, u64 first, u64 count)
+{
+	return set(map, first, count, false);
 }
 
 /**
@@ -130,13 +156,13 @@ void map_clear_all(struct map *map)
 	map->set = 0;
 }
 
-/* The first bit from @from on that is @value; map->bits when there is none. */
-static u64 find(const struct map *map, u64 from, bool value)
+/* The first bit from @from on that is @value; @end, of the map or less, when there is none. */
+static u64 find(const struct map *map, u64 from, u64 end, bool value)
 {
-	while (from < map->bits) {
+	while (from < end) {
 		unsigned long index = from >> MAP_PAGE_SHIFT;
 		u64 start = (u64)index << MAP_PAGE_SHIFT;
-		unsigned long size = page_bits(map, index);
+		unsigned long size = min_t(u64, MAP_PAGE_BITS, end - start);
 		const void *page = map->page[index];
 		unsigned long bit;
 
@@ -150,7 +176,7 @@ static u64 find(const struct map *map, u64 from, bool value)
 			return start + bit;
 		from = start + size;
 	}
-	return map->bits;
+	return end;
 }
 
 /**
@@ -164,10 +190,40 @@ static u64 find(const struct map *map, u64 from, bool value)
  */
 bool map_next(const struct map *map, u64 from, u64 *first, u64 *count)
 {
-	*first = find(map, from, true);
+	*first = find(map, from, map->bits, true);
 	if (*first == map->bits)
 		return false;
-	*count = find(map, *first, false) - *first;
+	*count = find(map, *first, map->bits, false) - *first;
+	return true;
+}
+
+/**
+ * map_next_without() - find the next run of bits that are set in one map and not in another
+ * @map: the one
+ * @without: the other, of the same size
+ * @from: where to begin
+ * @end: where to stop: nothing from there on counts
+ * @first: the run's first bit
+ * @count: its length
+ *
+ * Return: false when there is none.
+ */
+bool map_next_without(const struct map *map, const struct map *without, u64 from, u64 end,
+		      u64 *first, u64 *count)
+{
+	end = min(end, map->bits);
+	while (from < end) {
+		u64 set = find(map, from, end, true);
+
+		from = find(without, set, end, false);
+		if (from == set)
+			break;
+	}
+	if (from >= end)
+		return false;
+	*first = from;
+	end = find(map, from, end, false);
+	*count = find(without, from, end, true) - from;
 	return true;
 }
 
@@ -246,9 +302,13 @@ void map_load_page(struct map *map, unsigned long index, const void *bytes)
 		page_set_all(map, index);
 		return;
 	}
-	for (bit = find_next_bit_le(bytes, size, 0); bit < size && map->page[index] != MAP_ALL;
-	     bit = find_next_bit_le(bytes, size, bit + 1))
-		page_set_range(map, index, bit, 1);
+	for (bit = find_next_bit_le(bytes, size, 0); bit < size;
+	     bit = find_next_bit_le(bytes, size, bit + 1)) {
+		if (page_set_range(map, index, bit, 1))
+			continue;
+		page_set_all(map, index);
+		return;
+	}
 }
 
 /**

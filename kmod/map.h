@@ -4,7 +4,8 @@
  *
  * A page that is all clean or all dirty takes no memory: its pointer is NULL or
  * MAP_ALL.  Setting bits therefore never fails: without memory for a page the
- * whole page becomes dirty, which costs copying and loses nothing.
+ * whole page becomes dirty, which costs copying and loses nothing.  Where a bit too
+ * many would be wrong, map_try_set() says that there was none.
  *
  * A map has no lock: each belongs to something that has one, named where the
  * map is a member.  All functions but map_init() and map_free() may be called
@@ -31,8 +32,11 @@ struct map {
 int map_init(struct map *map, u64 bits);
 void map_free(struct map *map);
 void map_set(struct map *map, u64 first, u64 count);
+bool map_try_set(struct map *map, u64 first, u64 count);
 void map_clear_all(struct map *map);
 bool map_next(const struct map *map, u64 from, u64 *first, u64 *count);
+bool map_next_without(const struct map *map, const struct map *without, u64 from, u64 end,
+		      u64 *first, u64 *count);
 void map_merge(struct map *into, struct map *from);
 void map_swap(struct map *a, struct map *b);
 void map_grow(struct map *map, struct map *larger);

@@ -478,7 +478,8 @@ static int do_cut(struct sk_buff *skb, struct genl_info *info)
 	err = find_slot(info, &v, &slot);
 	if (err)
 		return err;
-	fd = cut_create(v, slot, nla_get_u32(info->attrs[REPL_A_CUT_FLAGS]), &why);
+	fd = cut_create(v, slot, nla_get_u32(info->attrs[REPL_A_CUT_FLAGS]),
+			get_u32_or(info, REPL_A_HOLD_MS, REPL_HOLD_MS), &why);
 	volume_put(v);
 	if (fd < 0)
 		return refuse(info, fd, &why);

@@ -207,18 +207,16 @@ static bool receive_request(struct link *link, const struct frame *frame)
 		apply_free(apply);
 		return false;
 	}
-	/* A GENERATION is refused by an answer, in its own time: two nodes may promote at once. */
-	if (changes_data(frame) && !share_mark(apply)) {
-		apply_free(apply);
-		link_kill(link, "the peer has sent a write, but this node is primary");
-		return false;
-	}
 	if (frame->type == REPL_FRAME_WRITE)
 		WRITE_ONCE(link->received_bytes, link->received_bytes + frame->length);
-	if (payload_damaged(apply, frame))
+	if (payload_damaged(apply, frame)) {
 		apply_answer(apply, REPL_STATUS_RESEND);
-	else
-		apply_submit(apply);
+		return true;
+	}
+	if (changes_data(frame))
+		return share_begin(apply);
+	/* A GENERATION is refused by an answer, in its own time: two nodes may promote at once. */
+	apply_submit(apply);
 	return true;
 }
 

@@ -5,7 +5,8 @@
  *   submit	  The gate is shut, a region is not logged yet, or a write in flight
  *		  overlaps and must not be
  *		  overtaken on the way to a peer: parked as a bio, and request_resume()
- *		  tries again.  Nothing is waited for inside submit_bio.
+ *		  tries again.  So is what would change a block that a frozen cut's reader
+ *		  has not read (cut.c).  Nothing is waited for inside submit_bio.
  *   sample	  Under io_lock, once: for every slot exactly one of a leg on its live
  *		  link, or its bits.  From here to "done" a bit or a leg stands for
  *		  the write, whatever happens to links meanwhile.
@@ -29,6 +30,8 @@
  */
 #include <linux/blkdev.h>
 #include <linux/module.h>
+#include <linux/slab.h>
+#include "cut.h"
 #include "detach.h"
 #include "gate.h"
 #include "log.h"
@@ -79,7 +82,7 @@ static void request_done(struct request *req)
 		req->status = BLK_STS_IOERR;
 	held = doubtful && !req->status && (v->gate & GATE_GENERATION) && !v->failing;
 	if (held)
-		list_add_tail(&req->entry, &v->held);
+		list_add_tail(&req->sample.entry, &v->held);
 	else if (!--v->in_flight)
 		wake_up_all(&v->quiet);
 	spin_unlock_irqrestore(&v->io_lock, flags);
@@ -130,7 +133,7 @@ static void request_local_done(struct request *req, blk_status_t status)
 		request_broken(req);
 	if (!is_flush(req->upper)) {
 		spin_lock_irqsave(&v->io_lock, flags);
-		list_del(&req->entry);
+		list_del(&req->sample.entry);
 		if (!list_empty(&v->drains))
 			drain_check(v);
 		spin_unlock_irqrestore(&v->io_lock, flags);
@@ -195,11 +198,11 @@ static void request_sample(struct volume *v, struct request *req)
 	v->in_flight++;
 	req->remote = v->diskless && !v->replacing;
 	if (!flush) {
-		req->sample = ++v->sampled;
+		req->sample.number = ++v->sampled;
 		req->logged = v->log.on;
 		if (req->logged)
 			req->period = log_enter(v, offset, req->upper->bi_iter.bi_size);
-		list_add_tail(&req->entry, &v->writes);
+		list_add_tail(&req->sample.entry, &v->writes);
 		if (v->live) {
 			range_claim(v, &req->range);
 			req->tracked = true;
@@ -220,7 +223,33 @@ static void request_sample(struct volume *v, struct request *req)
 	}
 }
 
-enum passage { GO, PARK, FAIL };
+enum passage { GO, PARK, WAIT, FAIL };
+
+/*
+ * In the step in which it would be sampled: WAIT when the reader of a cut has to read first, and
+ * @req->upper is its release's to start again.
+ */
+static enum passage request_wait(struct volume *v, const struct request *req)
+{
+	u64 offset = (u64)req->range.start << SECTOR_SHIFT;
+	u32 length = req->upper->bi_iter.bi_size;
+	struct cut_wait *wait;
+
+	lockdep_assert_held(&v->io_lock);
+	/* A flush is about writes that were answered. */
+	if (is_flush(req->upper) || !cut_holds(v, offset, length))
+		return GO;
+	if (req->upper->bi_opf & REQ_NOWAIT)
+		return PARK;
+	wait = kmalloc(sizeof(*wait), GFP_ATOMIC | __GFP_NOWARN);
+	if (!wait) {
+		cut_give_up(v, offset, length);
+		return GO;
+	}
+	wait->bio = req->upper;
+	cut_wait(v, wait, offset, length, U32_MAX);
+	return WAIT;
+}
 
 static enum passage request_try(struct volume *v, struct request *req)
 {
@@ -237,6 +266,12 @@ static enum passage request_try(struct volume *v, struct request *req)
 	if (!is_flush(req->upper) && range_busy(v, &req->range)) {
 		v->overlap_waits = true;
 		return PARK;
+	}
+	if (unlikely(v->frozen)) {
+		enum passage passage = request_wait(v, req);
+
+		if (passage != GO)
+			return passage;
 	}
 	request_sample(v, req);
 	return GO;
@@ -299,7 +334,7 @@ static void request_count(struct volume *v, const struct bio *bio)
 
 /*
  * Try once.  Return: false when it must wait and is the caller's to park; else
- * it is under way, or has failed.
+ * it is under way, waits for the reader of a cut, or has failed.
  */
 static bool request_start(struct volume *v, struct bio *bio)
 {
@@ -328,7 +363,7 @@ static bool request_start(struct volume *v, struct bio *bio)
 	bio_put(&req->clone);
 	if (passage == FAIL)
 		bio_io_error(bio);
-	return passage == FAIL;
+	return passage != PARK;
 }
 
 static void request_park(struct volume *v, struct bio *bio)
@@ -371,6 +406,17 @@ void request_submit(struct volume *v, struct bio *bio)
 		request_park(v, bio);
 }
 
+/* Moves those of writes that do not wait for the reader of a cut any more. */
+static void bios_of(struct list_head *waits, struct bio_list *list)
+{
+	struct cut_wait *wait, *next;
+
+	list_for_each_entry_safe(wait, next, waits, entry) {
+		bio_list_add(list, wait->bio);
+		kfree(wait);
+	}
+}
+
 /**
  * request_resume() - let parked writes go on, in order, as far as they can
  * @work: volume->resume
@@ -379,16 +425,20 @@ void request_resume(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, resume);
 	struct bio_list again = BIO_EMPTY_LIST;
-	struct bio_list list;
+	struct bio_list list = BIO_EMPTY_LIST;
+	LIST_HEAD(released);
 	struct bio *bio;
 
 	share_resume(v);
 	spin_lock_irq(&v->io_lock);
-	list = v->parked;
+	cut_take_released(v, &released);
+	bio_list_merge(&list, &v->parked);
 	bio_list_init(&v->parked);
 	v->overlap_waits = false;
 	spin_unlock_irq(&v->io_lock);
 
+	share_again(&released);
+	bios_of(&released, &list);
 	while ((bio = bio_list_pop(&list)))
 		if (!request_start(v, bio))
 			bio_list_add(&again, bio);
@@ -420,12 +470,12 @@ void request_release_held(struct volume *v)
 	failing = v->failing;
 	if (failing || !(v->gate & GATE_GENERATION))
 		list_splice_init(&v->held, &list);
-	list_for_each_entry(req, &list, entry)
+	list_for_each_entry(req, &list, sample.entry)
 		if (!--v->in_flight)
 			wake_up_all(&v->quiet);
 	spin_unlock_irq(&v->io_lock);
 
-	list_for_each_entry_safe(req, next, &list, entry) {
+	list_for_each_entry_safe(req, next, &list, sample.entry) {
 		if (failing)
 			req->status = BLK_STS_IOERR;
 		request_end(req);
@@ -440,13 +490,19 @@ void request_release_held(struct volume *v)
  */
 void request_fail_parked(struct volume *v)
 {
-	struct bio_list list;
+	struct bio_list list = BIO_EMPTY_LIST;
+	struct cut_wait *wait, *next;
+	LIST_HEAD(waits);
 	struct bio *bio;
 
 	spin_lock_irq(&v->io_lock);
-	list = v->parked;
+	bio_list_merge(&list, &v->parked);
 	bio_list_init(&v->parked);
+	list_for_each_entry_safe(wait, next, &v->waiting, entry)
+		if (wait->bio)
+			list_move_tail(&wait->entry, &waits);
 	spin_unlock_irq(&v->io_lock);
+	bios_of(&waits, &list);
 	while ((bio = bio_list_pop(&list)))
 		bio_io_error(bio);
 }

@@ -15,8 +15,7 @@ struct request {
 	struct volume *volume;	/* the disk keeps it as long as a request lives */
 	struct bio *upper;
 	struct span range;		/* taken while ->tracked */
-	struct list_head entry;		/* volume->writes until local is done; ->held at last */
-	u64 sample;			/* its number, in the order of volume->writes */
+	struct sampled sample;		/* in its list until local is done; in ->held at last */
 	atomic_t pending;		/* the local write and the legs */
 	bool tracked;
 	bool lost;			/* a leg ended with its link */

@@ -19,40 +19,35 @@
  * The generation in it says that both were of one generation, so what is in a map is all
  * in which the two copies differ, however the slot began.
  *
+ * Before all this it is sampled, in one step with its bits (struct sampled), unless a frozen
+ * cut's reader has not read yet what it would change: cut.c.  Flushes do not wait for what waits
+ * so: it is not answered.
+ *
  * Locks: volume->io_lock for all maps and lists; a SETTLED needs the superblock, too.
  * An apply that waits for the log is on volume->log.applies, counted in link->applying: the
  * teardown of its link waits for it, the logger for nothing of the link.  What waits is
  * bounded like all that was received (apply.c), and overlaps nothing, since it is unanswered.
  */
 #include "apply.h"
+#include "cut.h"
 #include "detach.h"
+#include "gate.h"
 #include "link.h"
 #include "log.h"
 #include "meta.h"
 #include "share.h"
 #include "slot.h"
 
-/**
- * share_mark() - this copy changes by the hand of one peer
- * @apply: a write, not begun
- *
- * A link to a third node ends: it would mirror nothing of this.  A peer that writes is
- * primary: an attempt to promote this node at the same time ends here, before it
- * does harm.
- *
- * Context: a receiver.
- * Return: false when this node is primary.
+/*
+ * This copy changes by the hand of one peer.  A link to a third node ends: it would mirror
+ * nothing of this.
  */
-bool share_mark(struct apply *apply)
+static void sample(struct volume *v, struct apply *apply)
 {
-	struct volume *v = apply->link->volume;
 	unsigned int i;
-	bool mine;
 
-	spin_lock_irq(&v->io_lock);
-	mine = v->primary;
-	v->promoting = false;
-	for (i = 0; !mine && i < v->slots; i++) {
+	lockdep_assert_held(&v->io_lock);
+	for (i = 0; i < v->slots; i++) {
 		struct slot *slot = &v->slot[i];
 
 		if (slot == apply->link->slot || !slot->kind)
@@ -62,13 +57,112 @@ bool share_mark(struct apply *apply)
 		slot_mark(v, slot, apply->frame.offset, apply->frame.length);
 		apply->shared = true;
 	}
+	apply->alone = !apply->shared;
+	if (apply->alone) {
+		atomic_inc(&v->unsampled);
+		return;
+	}
+	apply->sample.number = ++v->sampled;
+	list_add_tail(&apply->sample.entry, &v->writes);
+}
+
+enum beginning { BEGINS, WAITS, REFUSED, IN_VAIN };
+
+/*
+ * A peer that writes is primary: an attempt to promote this node at the same time ends here,
+ * before it does harm.
+ */
+static enum beginning try_begin(struct apply *apply)
+{
+	u64 offset = apply->frame.offset, length = apply->frame.length;
+	struct volume *v = apply->link->volume;
+	enum beginning begun = BEGINS;
+
+	spin_lock_irq(&v->io_lock);
+	v->promoting = false;
+	if (v->primary) {
+		begun = REFUSED;
+	} else if (unlikely(v->frozen) && cut_holds(v, offset, length)) {
+		/* Of a dead link nothing may wait: share_drop() has been, perhaps. */
+		begun = apply->link->dead ? IN_VAIN : WAITS;
+		if (begun == WAITS)
+			cut_wait(v, &apply->wait, offset, length, apply->link->stuck_ms / 2);
+	} else {
+		sample(v, apply);
+	}
 	spin_unlock_irq(&v->io_lock);
-	return !mine;
+	return begun;
+}
+
+/**
+ * share_begin() - a write, or zeroing, has come complete: it begins now, or later
+ * @apply: not begun; the caller gives it away
+ *
+ * Context: a receiver, or volume->resume.
+ * Return: false when its link is to end, or has.
+ */
+bool share_begin(struct apply *apply)
+{
+	switch (try_begin(apply)) {
+	case BEGINS:
+		apply_submit(apply);
+		return true;
+	case WAITS:
+		return true;
+	case REFUSED:
+		link_kill(apply->link, "the peer has sent a write, but this node is primary");
+		break;
+	case IN_VAIN:
+		break;
+	}
+	apply_free(apply);
+	return false;
+}
+
+/**
+ * share_again() - let applies begin that do not wait for the reader of a cut any more
+ * @waits: struct cut_wait; those of applications stay there
+ *
+ * Context: volume->resume.
+ */
+void share_again(struct list_head *waits)
+{
+	struct cut_wait *wait, *next;
+
+	list_for_each_entry_safe(wait, next, waits, entry) {
+		if (wait->bio)
+			continue;
+		list_del(&wait->entry);
+		share_begin(container_of(wait, struct apply, wait));
+	}
+}
+
+/**
+ * share_drop() - forget what came over a link and has not begun
+ * @link: dead, its receiver stopped
+ *
+ * It was not answered, so the peer knows that it may be missing here.
+ *
+ * Context: the link's teardown.
+ */
+void share_drop(struct link *link)
+{
+	struct volume *v = link->volume;
+	struct cut_wait *wait, *next;
+	LIST_HEAD(dropped);
+
+	spin_lock_irq(&v->io_lock);
+	list_for_each_entry_safe(wait, next, &v->waiting, entry)
+		if (!wait->bio && container_of(wait, struct apply, wait)->link == link)
+			list_move(&wait->entry, &dropped);
+	spin_unlock_irq(&v->io_lock);
+	list_for_each_entry_safe(wait, next, &dropped, entry)
+		apply_free(container_of(wait, struct apply, wait));
 }
 
 /**
  * share_enter() - may an apply begin, as far as the region log is concerned?
- * @apply: share_mark() has seen it
+ * @apply: sampled
  *
  * Return: false: it waits; share_resume() goes on with it, perhaps at once.
  */
@@ -102,11 +196,29 @@ void share_leave(struct apply *apply)
 	struct volume *v = apply->link->volume;
 	unsigned long flags;
 
-	if (!apply->logged)
+	/* Pairs with share_wait_unsampled(); an atomic that returns something is a barrier. */
+	if (apply->alone && atomic_dec_and_test(&v->unsampled) && waitqueue_active(&v->quiet))
+		wake_up_all(&v->quiet);
+	if (!apply->shared)
 		return;
 	spin_lock_irqsave(&v->io_lock, flags);
-	log_leave(v, apply->period);
+	if (apply->logged)
+		log_leave(v, apply->period);
+	list_del(&apply->sample.entry);
+	if (!list_empty(&v->drains))
+		drain_check(v);
 	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+/**
+ * share_wait_unsampled() - wait for a peer's writes that count for no slot
+ * @v: the volume; one of its slots has just come into use: none of them begins any more
+ *
+ * Context: control; they need the disk only.
+ */
+void share_wait_unsampled(struct volume *v)
+{
+	wait_event(v->quiet, !atomic_read(&v->unsampled));
 }
 
 /**

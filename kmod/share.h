@@ -9,9 +9,12 @@
 #include "apply.h"
 #include "volume.h"
 
-bool share_mark(struct apply *apply);
+bool share_begin(struct apply *apply);
+void share_again(struct list_head *waits);
+void share_drop(struct link *link);
 bool share_enter(struct apply *apply);
 void share_leave(struct apply *apply);
+void share_wait_unsampled(struct volume *v);
 void share_resume(struct volume *v);
 void share_settle(struct apply *apply);
 void share_end(struct volume *v);

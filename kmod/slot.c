@@ -9,6 +9,7 @@
 #include "log.h"
 #include "meta.h"
 #include "netlink.h"
+#include "share.h"
 #include "slot.h"
 
 /**
@@ -268,6 +269,11 @@ static int slot_assign(struct volume *v, struct slot *slot, const struct op *op,
 	/* What is in flight is not logged: the slot is full. */
 	if (v->primary)
 		log_begin(v);
+	spin_unlock_irq(&v->io_lock);
+	/* Of a peer's writes under way the map did not know: a cut must not have been before them. */
+	share_wait_unsampled(v);
+	spin_lock_irq(&v->io_lock);
+	slot_mark(v, slot, 0, v->size);
 	spin_unlock_irq(&v->io_lock);
 	return 0;
 }

@@ -96,6 +96,8 @@ static int put_counters(struct sk_buff *msg, struct volume *v)
 
 		for_each_possible_cpu(cpu)
 			sum += per_cpu_ptr(v->stats, cpu)->c[what];
+		if (what == REPL_C_HOLD_MAX_MS)
+			sum = READ_ONCE(v->hold_max_ms);
 		if (nla_put_u64_64bit(msg, what, sum, REPL_C_PAD))
 			return -EMSGSIZE;
 	}

@@ -233,6 +233,7 @@ static struct volume *volume_alloc(struct net *net, u32 minor, const char *name,
 	v->writes_by_range = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&v->writes);
 	INIT_LIST_HEAD(&v->drains);
+	INIT_LIST_HEAD(&v->waiting);
 	INIT_LIST_HEAD(&v->held);
 	bio_list_init(&v->parked);
 	init_waitqueue_head(&v->quiet);

@@ -95,6 +95,15 @@ struct gate_timer {
 	unsigned long until;	/* jiffies; volume->io_lock */
 };
 
+/*
+ * A write, the application's or a peer's, from its sample on: the step under io_lock in which
+ * its bits are set, or its legs queued.  So for each cut it is before or after, never both.
+ */
+struct sampled {
+	struct list_head entry;		/* volume->writes, until it is on the backing device */
+	u64 number;
+};
+
 /* Somebody who waits until all writes sampled so far are on the backing device. */
 struct drain {
 	struct list_head entry;		/* volume->drains; empty: drained */
@@ -129,6 +138,9 @@ struct volume {
 
 	u64 size;			/* bytes; control, under super_lock and io_lock: it may grow */
 
+	/* Writes of a peer that count for no slot, and are not in ->writes: share.c. */
+	atomic_t unsampled;
+
 	spinlock_t io_lock;	/* protects everything down to ->replacement */
 	bool primary;		/* writes are accepted */
 	bool promoting;		/* will be, if nothing fails: a peer's writes are not */
@@ -149,13 +161,16 @@ struct volume {
 	u64 gate_since;		/* ktime_get_ns() */
 	u64 losses;		/* links lost so far while primary */
 	u32 lost_slots;		/* bit n: slot n was lost while primary, and is not back */
-	u64 sampled;		/* writes so far */
+	u64 sampled;		/* writes so far, a peer's included if they are dirty for others */
 	unsigned int in_flight;	/* writes sampled, not yet completed upward */
 	unsigned int reading;	/* reads from peers: those that are not, and of ->copy */
 	struct slot slot[REPL_SLOTS_MAX];
 	struct rb_root_cached writes_by_range;	/* in flight, while ->live; repairs; copying */
-	struct list_head writes;	/* not yet on the backing device, oldest first */
+	struct list_head writes;	/* struct sampled, oldest first */
 	struct list_head drains;
+	unsigned int frozen;	/* cuts whose blocks stand still; not 0: cut_holds() is asked */
+	struct list_head waiting;	/* struct cut_wait, oldest first */
+	u64 hold_max_ms;	/* the longest that one has waited */
 	struct bio_list parked;		/* wait for the gate, an overlap, or the log */
 	bool overlap_waits;		/* something on ->parked waits for a write to end */
 	struct list_head held;		/* done, but for the gate to open */

@@ -109,6 +109,25 @@ static bool runs_right(const struct pair *p)
 	       run_right(p, p->map.bits + 1, &next) && run_right(p, UINT64_MAX, &next);
 }
 
+/* The first run at or after a random bit, before another, of what only one of two maps has. */
+static bool without_right(const struct pair *p, const struct pair *without)
+{
+	u64 first = 0, count = 0, bits = p->map.bits, from = random_below(&seed, bits + 2);
+	u64 end = random_below(&seed, 2) ? bits + random_below(&seed, 3) : random_below(&seed, bits);
+	bool found = map_next_without(&p->map, &without->map, from, end, &first, &count);
+	u64 stop = min(end, bits), expected = from, next;
+
+	while (expected < stop && !(p->is[expected] && !without->is[expected]))
+		expected++;
+	for (next = expected; next < stop && p->is[next] && !without->is[next]; next++)
+		;
+	if (found != (expected < stop))
+		return wrong(found ? "a run that is not there, from" : "missed run", expected);
+	if (found && (first != expected || count != next - expected))
+		return wrong("run of the wrong extent", expected);
+	return true;
+}
+
 /* A page written out, and the same joined to an image that has bits of its own. */
 static bool page_right(const struct pair *p, unsigned long page)
 {
@@ -200,6 +219,21 @@ static void step_set(struct pair *p, struct touched *t)
 	memset(p->is + first, true, t->count);
 }
 
+/* Refused memory it sets less, never more: what of the range is set then, the oracle is told. */
+static void step_try_set(struct pair *p)
+{
+	u64 bit, first = random_bit(&p->map), count = random_count(&p->map), missing = 0;
+	bool all = map_try_set(&p->map, first, count);
+
+	count = min(count, p->map.bits - first);
+	for (bit = first; bit < first + count; bit++) {
+		p->is[bit] |= all || is_set(&p->map, bit);
+		missing += !p->is[bit];
+	}
+	if (!all && !missing)
+		p->is[first] = wrong("refused, but all is set from", first);
+}
+
 static void step_all(struct pair *p, bool value)
 {
 	if (value)
@@ -258,7 +292,7 @@ static void step_merge(struct pair *into, struct pair *from)
 
 static const char *step(struct pair *a, struct pair *b, struct touched *t)
 {
-	switch (random_below(&seed, 20)) {
+	switch (random_below(&seed, 24)) {
 	case 0:
 		step_all(a, true);
 		return "map_set() of all";
@@ -281,6 +315,11 @@ static const char *step(struct pair *a, struct pair *b, struct touched *t)
 	case 8:
 		step_copy(a, b, t);
 		return "map_save_page() and map_load_page()";
+	case 9:
+	case 10:
+	case 11:
+		step_try_set(a);
+		return "map_try_set()";
 	default:
 		step_set(a, t);
 		return "map_set()";
@@ -326,7 +365,8 @@ static bool walk_step(struct pair *a, struct pair *b, bool scarce)
 
 	shim_slab.grants = scarce ? random_below(&seed, 3) : SHIM_SLAB_NO_LIMIT;
 	did = step(a, b, &t);
-	if (settle(a, &t, shim_slab.refused - refused) && right(a) && right(b))
+	if (settle(a, &t, shim_slab.refused - refused) && right(a) && right(b) &&
+	    without_right(a, b) && without_right(b, a))
 		return true;
 	printf("# after %s\n", did);
 	return false;

@@ -242,6 +242,8 @@ static int do_get(uint32_t minor)
 	       v.counter[REPL_C_ERRORS]);
 	printf("log_waits=%" PRIu64 "\nlog_writes=%" PRIu64 "\n", v.counter[REPL_C_LOG_WAITS],
 	       v.counter[REPL_C_LOG_WRITES]);
+	printf("holds=%" PRIu64 "\nhold_max_ms=%" PRIu64 "\nvoids=%" PRIu64 "\n",
+	       v.counter[REPL_C_HOLDS], v.counter[REPL_C_HOLD_MAX_MS], v.counter[REPL_C_VOIDS]);
 	for (i = 0; i < v.slot_count; i++) {
 		const struct kernel_slot *s = &v.slot[i];
 

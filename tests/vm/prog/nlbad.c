@@ -68,6 +68,7 @@ static const struct attribute {
 	{ "link_flags", REPL_A_LINK_FLAGS, U32, 4 },
 	{ "timeout_ms", REPL_A_TIMEOUT_MS, U32, 4 },
 	{ "stuck_ms", REPL_A_STUCK_MS, U32, 4 },
+	{ "hold_ms", REPL_A_HOLD_MS, U32, 4 },
 };
 
 static const struct {
@@ -333,6 +334,7 @@ static void each_length(char **words, unsigned int n)
 /* What is done with a descriptor that was kept. */
 static bool on_kept(char **words, unsigned int n, const char *wanted, const char *what)
 {
+	static const struct repl_extent whole = { .count = UINT64_MAX };
 	static char bytes[1 << 16];
 	struct nlraw_answer answer = { .fd = -1 };
 	int fd = n > 1 ? kept[words[1][0] & 127] : -1;
@@ -342,6 +344,10 @@ static bool on_kept(char **words, unsigned int n, const char *wanted, const char
 		rc = ioctl(fd, REPL_CUT_IOC_COMMIT);
 	else if (!strcmp(words[0], "abort"))
 		rc = ioctl(fd, REPL_CUT_IOC_ABORT);
+	else if (!strcmp(words[0], "valid"))
+		rc = ioctl(fd, REPL_CUT_IOC_VALID);
+	else if (!strcmp(words[0], "release"))
+		rc = ioctl(fd, REPL_CUT_IOC_RELEASE, n > 2 ? &whole : NULL);
 	else if (!strcmp(words[0], "ioctl"))
 		rc = ioctl(fd, 0x5200 + 77);
 	else if (!strcmp(words[0], "write"))

@@ -81,11 +81,20 @@ static void use_descriptor(void)
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 	static char bytes[8192];
 	int fd = pool[BELOW(POOL)];
+	struct repl_extent extent;
 
-	switch (BELOW(10)) {
+	switch (BELOW(12)) {
 	case 0:
 	case 1:
 		ioctl(fd, REPL_CUT_IOC_COMMIT);
+		break;
+	case 9:
+		extent.block = chance(90) ? BELOW(8192) : random_next(&seed);
+		extent.count = chance(90) ? BELOW(1000) : random_next(&seed);
+		ioctl(fd, REPL_CUT_IOC_RELEASE, chance(95) ? &extent : NULL);
+		break;
+	case 10:
+		ioctl(fd, REPL_CUT_IOC_VALID);
 		break;
 	case 2:
 		ioctl(fd, REPL_CUT_IOC_ABORT);
@@ -135,7 +144,7 @@ static const uint8_t wanted[][8] = {
 	[REPL_CMD_SLOT_SET] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_KIND, REPL_A_KEY },
 	[REPL_CMD_FOLLOW] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_UUID },
 	[REPL_CMD_MARK] = { REPL_A_MINOR, REPL_A_SLOT_MASK, REPL_A_EXTENTS },
-	[REPL_CMD_CUT] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS },
+	[REPL_CMD_CUT] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS, REPL_A_HOLD_MS },
 	[REPL_CMD_LINK_ADD] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_SOCK_FD, REPL_A_COOKIE,
 				REPL_A_LINK_FLAGS, REPL_A_TIMEOUT_MS, REPL_A_STUCK_MS },
 	[REPL_CMD_LINK_DEL] = { REPL_A_MINOR, REPL_A_SLOT },
@@ -203,7 +212,9 @@ static uint32_t plausible_u32(int type)
 	case REPL_A_SLOT_MASK:
 		return BELOW(1 << 16);
 	case REPL_A_CUT_FLAGS:
-		return chance(90) ? REPL_CUT_UNFROZEN : BELOW(4);
+		return chance(90) ? 1u << BELOW(2) : BELOW(5);
+	case REPL_A_HOLD_MS:
+		return chance(95) ? 1 + BELOW(300) : BELOW(70000);
 	default:
 		return chance(90) ? BELOW(8) : (uint32_t)random_next(&seed);
 	}

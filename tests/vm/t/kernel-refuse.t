@@ -64,7 +64,7 @@ each-length | | thaw minor=0 gate=4
 each-length | | slot_set minor=0 slot=3 kind=1 key=9 copy_id=1
 each-length | | follow minor=1 slot=0 uuid=1
 each-length | | mark minor=0 slot_mask=4 extents=0+1
-each-length | | cut minor=0 slot=2 cut_flags=1
+each-length | | cut minor=0 slot=2 cut_flags=2 hold_ms=100
 each-length | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=500 stuck_ms=500
 each-length | | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1 history=1
 each-length | | link_del minor=0 slot=1
@@ -120,6 +120,8 @@ ERANGE | | slot_set minor=0 slot=16 kind=1 key=9
 ERANGE | | cut minor=0 slot=255 cut_flags=1
 EINVAL | | mark minor=0 slot_mask=0x10000 extents=0+1
 EINVAL | | cut minor=0 slot=2 cut_flags=4
+ERANGE | | cut minor=0 slot=2 cut_flags=2 hold_ms=0
+ERANGE | | cut minor=0 slot=2 cut_flags=2 hold_ms=60001
 EINVAL | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=8
 ERANGE | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=499
 ERANGE | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=600001
@@ -253,7 +255,8 @@ EBUSY | is live | mark minor=1 slot_mask=1 extents=0+1
 
 ENOENT | slot 3 is free | cut minor=0 slot=3 cut_flags=1
 EBUSY | slot 1 has a link | cut minor=0 slot=1 cut_flags=1
-EOPNOTSUPP | only unfrozen | cut minor=0 slot=2 cut_flags=0
+EINVAL | either frozen or unfrozen | cut minor=0 slot=2 cut_flags=0
+EINVAL | either frozen or unfrozen | cut minor=0 slot=2 cut_flags=3
 0 | | cut>c minor=0 slot=2 cut_flags=1
 EBUSY | has an open cut | cut minor=0 slot=2 cut_flags=1
 EBUSY | a link or a cut | slot_set minor=0 slot=2 kind=0 key=3
@@ -269,6 +272,23 @@ EINVAL | | abort c
 0 | | read c 16
 0 | | close c
 0 | | cut>c minor=0 slot=2 cut_flags=1
+0 | | release c whole
+EFAULT | | release c
+0 | | valid c
+0 | | commit c
+EINVAL | | valid c
+0 | | close c
+0 | | cut>c minor=0 slot=2 cut_flags=2
+EBUSY | has an open cut | cut minor=0 slot=2 cut_flags=2
+EBUSY | a link or a cut | slot_set minor=0 slot=2 kind=0 key=3
+EFAULT | | release c
+0 | | release c whole
+0 | | valid c
+0 | | abort c
+EINVAL | | valid c
+0 | | release c whole
+0 | | close c
+0 | | cut>c minor=0 slot=2 cut_flags=2 hold_ms=60000
 0 | | commit c
 EINVAL | | commit c
 EINVAL | | abort c
