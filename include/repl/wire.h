@@ -139,6 +139,8 @@ enum repl_msg_type {
 	REPL_MSG_RESOLVE	= 25,	/* of a split: struct repl_msg_resolve, then words */
 	REPL_MSG_GROW		= 26,	/* struct repl_msg_grow: be as large, or say how large you can be */
 	REPL_MSG_GROWN		= 27,	/* struct repl_msg_grow, then words when refused */
+	REPL_MSG_TAKE_OVER	= 34,	/* struct repl_msg_take_over: could you, or do, serve the volume? */
+	REPL_MSG_TAKEN		= 35,	/* struct repl_msg_take_over, then words: the answer */
 };
 
 struct repl_msg {
@@ -286,6 +288,21 @@ struct repl_msg_grow {
 	__le32	reserved;		/* 20 */
 };
 
+enum repl_take_over_step {
+	REPL_TAKE_OVER_CHECK	= 1,	/* TAKE_OVER: whether it could; changes nothing */
+	REPL_TAKE_OVER_TAKE	= 2,	/* TAKE_OVER: this node has left it */
+	REPL_TAKE_OVER_PROGRESS	= 3,	/* TAKEN: in words; the answer follows */
+	REPL_TAKE_OVER_DONE	= 4,	/* TAKEN: it could, or it does */
+	REPL_TAKE_OVER_REFUSED	= 5,	/* TAKEN: in words; what was begun is undone */
+	REPL_TAKE_OVER_STEPS	= 6,
+};
+
+struct repl_msg_take_over {
+	__le64	nonce;			/*  0 of the question, echoed */
+	__le32	step;			/*  8 enum repl_take_over_step */
+	__le32	reserved;		/* 12 */
+};
+
 /* First and only bytes of a plain link before its frames. */
 struct repl_plain_hello {
 	__u8	magic[8];		/* REPL_PLAIN_MAGIC: no TLS record starts so */
@@ -303,6 +320,7 @@ _Static_assert(sizeof(struct repl_msg_link) == 112, "as documented");
 _Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_resolve) == 56, "as documented");
 _Static_assert(sizeof(struct repl_msg_grow) == 24, "as documented");
+_Static_assert(sizeof(struct repl_msg_take_over) == 16, "as documented");
 _Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");
 
 #endif /* REPL_WIRE_H */

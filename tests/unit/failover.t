@@ -81,6 +81,7 @@ exit "$(cat fsck-code)"
 E2
 fake systemctl <<'E2'
 case $1 in
+cat) [ ! -e "unknown-$2" ] ;;
 is-active) [ -e "active-$3" ] ;;
 start)
 	did "$*"
@@ -296,6 +297,69 @@ run status spool
 is "$code" 1 'status: 1 when a part is'
 like "$out" 'b.service: inactive' 'and which part is missing'
 is "$calls" '' 'status changes nothing'
+
+# --- check and serve ----------------------------------------------------------------------------------------------
+
+reset
+run check spool
+is "$code" 0 'check: nothing is against it'
+is "$calls" '' 'and it changes nothing'
+echo down >"$box/state/role"
+run check spool
+is "$code" 1 'check: a volume that is down'
+like "$out" 'repl-ctl up spool' 'and what to do'
+reset
+: >"$box/state/unknown-b.service"
+run check spool
+is "$code" 1 'check: a unit that is not there'
+like "$out" 'b.service is no unit of this node' 'is named'
+reset
+echo /dev/sda1 >"$box/state/mounted"
+run check spool
+is "$code" 1 'check: something else at the mount point'
+
+serves() { # REQUEST : sets $code, $out and $calls
+	code=0
+	out=$(printf '%s\n' "$1" | PATH=$box/bin:$PATH "$failover" --config "$box/etc" serve 2>/dev/null) || code=$?
+	calls=$(grep -vx sleep "$box/calls" || true)
+	: >"$box/calls"
+}
+
+reset
+serves 'check spool'
+is "${out##*$'\n'}" 'done' 'serve: check, and nothing is against it'
+is "$calls" '' 'nor is anything changed'
+serves 'take spool'
+is "${out##*$'\n'}" 'done' 'serve: take'
+is "$calls" "$all_calls" 'does what promote does'
+reset
+: >"$box/state/fails-b.service"
+serves 'take spool'
+like "${out##*$'\n'}" '^failed repl-failover: spool: b.service did not start' 'serve: what fails is said at the end'
+like "$calls" "start b.service.*stop a.service.*umount $box/mnt.*secondary spool" 'and what was begun is undone'
+is "$(cat "$box/state/role")" secondary 'the volume is free for the other node'
+reset
+: >"$box/state/fails-b.service"
+: >"$box/state/busy"
+serves 'take spool'
+like "${out##*$'\n'}" '^failed .*b.service did not start.*could not be undone.*is in use' 'serve: also when it cannot be'
+reset
+rm "$box/etc/failover/spool.conf"
+serves 'check spool'
+like "${out##*$'\n'}" '^failed .*failover/spool.conf is not there' 'serve: a volume without configuration'
+for request in '' 'demote spool' 'take' 'take ../spool' 'take spool --peer-dead' 'promote spool' 'take $(touch x)'; do
+	reset
+	serves "$request"
+	like "$out" '^failed this is no request' "serve: '$request' is none"
+	is "$calls" '' 'and nothing is done'
+done
+run serve spool
+is "$code" 2 'serve takes no volume from the command line'
+# Whoever asked has gone: what was begun is finished.
+reset
+{ echo 'take spool'; sleep 1; } | PATH=$box/bin:$PATH "$failover" --config "$box/etc" serve 2>/dev/null | true
+wait_for 20 'the services to run' test -e "$box/state/active-b.service"
+is "$(cat "$box/state/role")" primary 'serve: who asked has gone, and it is finished all the same'
 
 # --- configuration ------------------------------------------------------------------------------------------------
 

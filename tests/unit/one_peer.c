@@ -13,7 +13,7 @@ const struct core_peer *peer;
 struct sent sent[SENT];
 unsigned int sent_count, closed, dials, taken;
 struct op ops[SENT];
-unsigned int op_count, removed;
+unsigned int op_count, removed, helps;
 bool detached;
 char refusal[REPL_TEXT_MAX], answer[1024], notices[4096];
 
@@ -29,7 +29,7 @@ struct repl_id id(uint8_t n)
 
 void clear(void)
 {
-	sent_count = closed = dials = taken = op_count = 0;
+	sent_count = closed = dials = taken = op_count = helps = 0;
 	refusal[0] = answer[0] = notices[0] = '\0';
 }
 
@@ -75,6 +75,9 @@ void settle(void)
 		case ACTION_REMOVED:
 			removed++;
 			core_volume_free(a->volume);
+			break;
+		case ACTION_HELP:
+			helps++;
 			break;
 		case ACTION_HOOK:
 			note((const struct notice *)a->data);

@@ -24,7 +24,7 @@ extern const struct core_peer *peer;
 extern struct sent sent[SENT];
 extern unsigned int sent_count, closed, dials, taken;
 extern struct op ops[SENT];
-extern unsigned int op_count, removed;
+extern unsigned int op_count, removed, helps;
 extern bool detached;			/* the kernel has no such volume */
 extern char refusal[REPL_TEXT_MAX], answer[1024];
 extern char notices[4096];		/* what hooks are told, since clear() */

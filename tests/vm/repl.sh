@@ -26,8 +26,8 @@ repl_node() { # NAME DEVICE : the nth gets 10.0.0.n and minor n - 1
 agent_conf() { # NAME
 	local dir other
 	dir=$(node_dir "$1")
-	printf '[node]\nname = %s\nkey = %s\nlisten = %s:7788\nsocket = %s\n' \
-		"$1" "$dir/key" "${NODE_IP[$1]}" "$dir/agent.sock"
+	printf '[node]\nname = %s\nkey = %s\nlisten = %s:7788\nsocket = %s\nfailover-socket = %s\n' \
+		"$1" "$dir/key" "${NODE_IP[$1]}" "$dir/agent.sock" "$dir/failover.sock"
 	for other in "${REPL_NODES[@]}"; do
 		[ "$other" = "$1" ] || printf '\n[peer "%s"]\naddress = %s:7788\npublic-key = %s\n' \
 			"$other" "${NODE_IP[$other]}" "$(cat "$(node_dir "$other")/pub")"

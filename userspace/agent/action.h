@@ -37,6 +37,7 @@ enum action_kind {
 	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
 	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
 	ACTION_HOOK,		/* 'data' is a struct notice: programs may want to know */
+	ACTION_HELP,		/* ask this node's failover helper, for 'pair'; 'ok': only to check */
 	ACTION_LOG,		/* 'level', 'subject', 'text' */
 	ACTION_PROGRESS,	/* 'text' to the request 'request' */
 	ACTION_REPLY,		/* 'ok', 'text' end the request 'request' */

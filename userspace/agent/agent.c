@@ -13,6 +13,7 @@
 #include "control.h"
 #include "delta.h"
 #include "dial.h"
+#include "helper.h"
 #include "hook.h"
 #include "kops.h"
 #include "link.h"
@@ -74,6 +75,7 @@ static void forget(struct agent *a, struct pair *p)
 	struct pair_io *io = agent_pair_io(p);
 
 	kops_forget(a, p->volume, p);
+	helper_forget(a, p);
 	apply_orphan(io);
 	save_orphan(io);
 	drop_work(io);
@@ -182,6 +184,9 @@ static void carry_out(struct agent *a, const struct action *act)
 		break;
 	case ACTION_HOOK:
 		hook_tell(a, (const struct notice *)act->data);
+		break;
+	case ACTION_HELP:
+		helper_ask(a, act->pair, act->ok);
 		break;
 	case ACTION_LOG:
 		log_line(act->level, act->subject[0] ? act->subject : NULL, "%s",

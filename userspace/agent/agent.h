@@ -10,6 +10,7 @@
  *	kops.c		the kernel's tickets and cuts
  *	delta.c mapsend.c apply.c	bulk data
  *	save.c		what a split's loser has alone, into a file
+ *	helper.c	who mounts and starts what is taken over
  *	hook.c		programs that are told of changes
  *	bring.c		devices: up, and what is found at start
  *	control.c status.c	the administrator's socket
@@ -32,6 +33,7 @@ struct delta;
 struct mapsend;
 struct apply;
 struct dial;
+struct helper;
 struct hooks;
 struct linkopen;
 struct listener;
@@ -82,6 +84,7 @@ struct agent {
 	unsigned int strangers;		/* accepted, not authenticated yet */
 	struct control *control;
 	struct hooks *hooks;
+	struct helper *helpers;
 	bool settling;
 	bool quit;
 	bool reload;

@@ -207,6 +207,8 @@ struct request {
 	struct core_request core;
 	const char *what;	/* "for" */
 	const char *device, *metadata;
+	const char *node;
+	bool check;
 	uint64_t timeout_ms;	/* 0: for as long as it takes */
 	struct core_resolution resolution;
 };
@@ -242,6 +244,11 @@ static void do_replace(struct client *c, struct request *r)
 		answer(c, false, "the device needs an absolute path");
 	else
 		bring_replace(c->control->agent, &r->core, r->device, r->metadata);
+}
+
+static void do_take_over(struct client *c, struct request *r)
+{
+	core_take_over(&c->control->agent->core, &r->core, r->node, r->check);
 }
 
 static void do_wait(struct client *c, struct request *r)
@@ -313,6 +320,7 @@ static const struct command {
 	{ "secondary", do_secondary, true, true },
 	{ "resize", do_resize, true, true },
 	{ "replace", do_replace, true, true },
+	{ "take-over", do_take_over, true, true },
 	{ "wait", do_wait, false, true },
 	{ "resolve", do_resolve, true, true },
 	{ "status", do_status, false, false },
@@ -359,7 +367,8 @@ static bool run(struct client *c, json_t *j)
 			.size = (uint64_t)json_integer_value(json_object_get(j, "size")),
 		},
 		.what = text_of(j, "for"), .device = text_of(j, "device"),
-		.metadata = text_of(j, "metadata"),
+		.metadata = text_of(j, "metadata"), .node = text_of(j, "node"),
+		.check = json_is_true(json_object_get(j, "check")),
 		.resolution = {
 			.keep = text_of(j, "keep"), .save_to = text_of(j, "save_to"),
 			.no_save = json_is_true(json_object_get(j, "no_save")),

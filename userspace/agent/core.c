@@ -327,6 +327,7 @@ uint64_t core_deadline(const struct core *c)
 				sooner(&at, p->dial_at);
 			sooner(&at, p->timer);
 			sooner(&at, p->resolve.deadline);
+			sooner(&at, p->takeover.deadline);
 		}
 		sooner(&at, v->task.deadline);
 		sooner(&at, v->get_at);

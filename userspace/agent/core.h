@@ -24,6 +24,7 @@
 #include "copy.h"
 #include "kernel.h"
 #include "notice.h"
+#include "takeover.h"
 #include "verdict.h"
 
 enum core_limits {
@@ -45,6 +46,8 @@ enum core_limits {
 	CORE_SPLIT_MS		= 10000,	/* between two looks at what a split copy has alone */
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
 	CORE_FILL_MS		= 1000,		/* between two looks at a new disk that is filled */
+	CORE_HELP_CHECK_MS	= 30000,	/* whether it could take a volume over */
+	CORE_HELP_MS		= 600000,	/* to do it: check, mount, start everything */
 	CORE_MARKS_MAX		= 8,		/* MARKs under way before MAPs must wait */
 	CORE_ALLOWANCE_MAX	= 4,		/* passes between two attempts to join, at least so many */
 	CORE_PASSES_MANY	= 64,		/* without becoming small: worth a line in the log */
@@ -200,6 +203,7 @@ struct pair {
 	struct copied copied;
 	struct resolve resolve;
 	struct notice_pair noticed;
+	struct takeover takeover;
 
 	/* promotion: must consent, CONSENT_ASK was sent, has consented */
 	bool asked, told, granted;

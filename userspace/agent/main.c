@@ -28,6 +28,7 @@
 #include "control.h"
 #include "delta.h"
 #include "dial.h"
+#include "helper.h"
 #include "hook.h"
 #include "hookrun.h"
 #include "kops.h"
@@ -224,7 +225,7 @@ static uint64_t timeout(struct agent *a)
 	uint64_t now = loop_now(), at = now + IDLE_MS;
 	uint64_t deadlines[] = {
 		core_deadline(&a->core), conn_deadline(a), link_deadline(a), delta_deadline(a),
-		control_deadline(a), save_deadline(a),
+		control_deadline(a), save_deadline(a), helper_deadline(a),
 	};
 
 	if (any_woken(a))
@@ -255,6 +256,7 @@ static void run(struct agent *a)
 		link_tick(a);
 		delta_tick(a);
 		save_tick(a);
+		helper_tick(a);
 		control_tick(a, loop_now());
 		agent_settle(a);
 		conn_tick(a);

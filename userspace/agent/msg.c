@@ -60,6 +60,10 @@ static const struct {
 	[REPL_MSG_WANT] = { "WANT", sizeof(struct repl_msg_want), sizeof(struct repl_msg_want) },
 	[REPL_MSG_RESOLVE] = { "RESOLVE", sizeof(struct repl_msg_resolve),
 			       sizeof(struct repl_msg_resolve) + TEXT },
+	[REPL_MSG_TAKE_OVER] = { "TAKE_OVER", sizeof(struct repl_msg_take_over),
+				 sizeof(struct repl_msg_take_over) },
+	[REPL_MSG_TAKEN] = { "TAKEN", sizeof(struct repl_msg_take_over),
+			     sizeof(struct repl_msg_take_over) + TEXT },
 };
 
 static bool known(uint16_t type)
@@ -242,6 +246,25 @@ int msg_unpack_grow(struct msg_grow *g, const struct repl_msg_grow *m, struct er
 		return err_set(e, EPROTO, "a GROW whose reserved fields are not zero");
 	if (g->size > REPL_DATA_MAX || g->room > REPL_DATA_MAX || g->size % REPL_BLOCK_BYTES)
 		return err_set(e, EPROTO, "a GROW to an impossible size");
+	return 0;
+}
+
+void msg_pack_take_over(const struct msg_take_over *t, struct repl_msg_take_over *m)
+{
+	*m = (struct repl_msg_take_over){ .nonce = htole64(t->nonce), .step = htole32(t->step) };
+}
+
+int msg_unpack_take_over(struct msg_take_over *t, uint16_t type,
+			 const struct repl_msg_take_over *m, struct err *e)
+{
+	uint32_t step = le32toh(m->step);
+	bool asks = step == REPL_TAKE_OVER_CHECK || step == REPL_TAKE_OVER_TAKE;
+
+	*t = (struct msg_take_over){ .nonce = le64toh(m->nonce), .step = step };
+	if (m->reserved)
+		return err_set(e, EPROTO, "a %s whose reserved field is not zero", msg_name(type));
+	if (!step || step >= REPL_TAKE_OVER_STEPS || asks != (type == REPL_MSG_TAKE_OVER))
+		return err_set(e, EPROTO, "a %s of an unknown step", msg_name(type));
 	return 0;
 }
 

@@ -72,6 +72,11 @@ struct msg_grow {
 	bool ok;
 };
 
+struct msg_take_over {
+	uint64_t nonce;
+	enum repl_take_over_step step;
+};
+
 struct msg_range {
 	uint64_t offset;
 	uint64_t length;
@@ -109,6 +114,11 @@ void msg_pack_resolve(const struct msg_resolve *r, struct repl_msg_resolve *m);
 int msg_unpack_resolve(struct msg_resolve *r, const struct repl_msg_resolve *m, struct err *e);
 void msg_pack_grow(const struct msg_grow *g, struct repl_msg_grow *m);
 int msg_unpack_grow(struct msg_grow *g, const struct repl_msg_grow *m, struct err *e);
+
+void msg_pack_take_over(const struct msg_take_over *t, struct repl_msg_take_over *m);
+/** msg_unpack_take_over - @type: REPL_MSG_TAKE_OVER or REPL_MSG_TAKEN, which have other steps */
+int msg_unpack_take_over(struct msg_take_over *t, uint16_t type,
+			 const struct repl_msg_take_over *m, struct err *e);
 
 /**
  * msg_unpack_range - a BLOCKS or ZEROS message's range

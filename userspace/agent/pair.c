@@ -683,6 +683,20 @@ static void heard_grow(struct pair *p, const struct msg_header *h, const void *b
 		resize_heard(p, &g, m + 1, h->length - sizeof(*m));
 }
 
+static void heard_take_over(struct pair *p, const struct msg_header *h, const void *body)
+{
+	const struct repl_msg_take_over *m = body;
+	struct msg_take_over t;
+	struct err e;
+
+	if (msg_unpack_take_over(&t, h->type, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else if (h->type == REPL_MSG_TAKE_OVER)
+		takeover_asked(p, &t);
+	else
+		takeover_heard(p, &t, m + 1, h->length - sizeof(*m));
+}
+
 /* What changes nothing here but what is known of the peer, or is about growing. */
 static bool heard_in_hold(uint16_t type)
 {
@@ -727,6 +741,10 @@ void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 	case REPL_MSG_GROWN:
 		heard_grow(p, h, body);
 		break;
+	case REPL_MSG_TAKE_OVER:
+	case REPL_MSG_TAKEN:
+		heard_take_over(p, h, body);
+		break;
 	default:
 		pair_protocol(p, "%s does not belong here", msg_name(h->type));
 		break;
@@ -761,6 +779,7 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 void pair_tick(struct pair *p)
 {
 	resolve_tick(p);
+	takeover_tick(p);
 	if (!p->timer || p->core->now < p->timer)
 		return;
 	p->timer = 0;

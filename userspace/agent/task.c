@@ -161,9 +161,12 @@ void core_request_gone(struct core *c, uint32_t id)
 	for (struct volume *v = c->volumes; v; v = v->next) {
 		if (v->task.request == id)
 			v->task.request = 0;
-		for (unsigned int i = 0; i < v->pair_count; i++)
+		for (unsigned int i = 0; i < v->pair_count; i++) {
 			if (v->pair[i]->resolve.request == id)
 				v->pair[i]->resolve.request = 0;
+			if (v->pair[i]->takeover.request == id)
+				v->pair[i]->takeover.request = 0;
+		}
 	}
 }
 
@@ -348,8 +351,10 @@ void task_peer_changed(struct pair *p)
 			 v->name, p->peer->name);
 		task_end(v, false, text);
 	}
-	if (!p->session)
+	if (!p->session) {
 		resize_peer_lost(p);
+		takeover_end(p, "it was disconnected before it answered");
+	}
 	check_waiters(v);
 }
 
@@ -560,7 +565,7 @@ static void drop_requests(struct volume *v)
 	while ((a = *at)) {
 		bool asks = a->kind == ACTION_GET || a->kind == ACTION_OP ||
 			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW ||
-			    a->kind == ACTION_ABORT;
+			    a->kind == ACTION_ABORT || a->kind == ACTION_HELP;
 
 		if (asks && (a->volume == v || (a->pair && a->pair->volume == v))) {
 			*at = a->next;
@@ -587,8 +592,10 @@ void task_removed(struct volume *v, const char *why)
 	}
 	task_end(v, true, why);
 	notice_removed(v, why);
-	for (unsigned int i = 0; i < v->pair_count; i++)
+	for (unsigned int i = 0; i < v->pair_count; i++) {
 		resolve_end(v->pair[i], "%s", why);
+		takeover_end(v->pair[i], why);
+	}
 	for (struct session *s = c->sessions; s; s = s->next) {
 		if (!s->pair || s->pair->volume != v)
 			continue;

@@ -28,6 +28,7 @@ int ctl_up(const struct ctl *ctl, int argc, char **argv);
 int ctl_down(const struct ctl *ctl, int argc, char **argv);
 int ctl_primary(const struct ctl *ctl, int argc, char **argv);
 int ctl_secondary(const struct ctl *ctl, int argc, char **argv);
+int ctl_switch(const struct ctl *ctl, int argc, char **argv);
 int ctl_wait(const struct ctl *ctl, int argc, char **argv);
 int ctl_resize(const struct ctl *ctl, int argc, char **argv);
 int ctl_replace(const struct ctl *ctl, int argc, char **argv);

@@ -252,6 +252,8 @@ static const struct rules_key node_keys[] = {
 	  "address:port, [IPv6]:port or :port, at most 8 of them" },
 	KEY(config_agent, socket, "socket", 0, set_socket,
 	    "an absolute path of at most 107 bytes"),
+	KEY(config_agent, failover_socket, "failover-socket", 0, set_socket,
+	    "an absolute path of at most 107 bytes"),
 	{}
 };
 
@@ -333,6 +335,7 @@ int config_parse_agent(const char *text, size_t length, const char *path,
 	memset(a, 0, sizeof(*a));
 	snprintf(a->path, sizeof(a->path), "%s", path);
 	strcpy(a->socket, CONFIG_SOCKET);
+	strcpy(a->failover_socket, CONFIG_FAILOVER);
 	problems = rules_parse(text, length, path, agent_sections, a, report, arg);
 	if (!a->listen_count) {
 		strcpy(a->listen[0].port, CONFIG_PORT);

@@ -21,6 +21,7 @@
 
 #define CONFIG_DIR	"/etc/repl"
 #define CONFIG_SOCKET	"/run/repl/agent.sock"
+#define CONFIG_FAILOVER	"/run/repl-failover.sock"
 #define CONFIG_PORT	"7788"
 #define CONFIG_SAVE_DIR	"/var/lib/repl/saved"
 
@@ -53,6 +54,7 @@ struct config_agent {
 	char name[REPL_NODE_MAX];
 	char key_path[PATH_MAX];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char failover_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct config_address listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;
 	struct config_peer peer[CONFIG_PEERS_MAX];
