@@ -487,7 +487,7 @@ int meta_checkpoint(struct volume *v, bool yield, struct why *why)
 
 /**
  * meta_save_maps() - write the slots' maps; the caller's next commit says they count
- * @v: not primary, no write in flight, no link closing
+ * @v: no write in flight, no link closing; or what is written meanwhile is in the region log
  * @why: filled in on error
  *
  * The data are flushed first: a map without a bit claims that its block is on

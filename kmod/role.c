@@ -456,7 +456,7 @@ static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
 	if (flags & REPL_F_PEER_DEAD)
 		*set |= REPL_SB_BY_PEER_DEAD;
 	/* Without a peer, past or present, there is nobody who could know more. */
-	if ((flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !slot_others(&v->super, REPL_SLOTS_MAX))
+	if ((flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !slot_any_peer(&v->super))
 		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 

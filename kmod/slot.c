@@ -195,17 +195,17 @@ bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
 /* ------------------------------------------------------------- control -- */
 
 /**
- * slot_others() - how many consumers there are beside one
+ * slot_any_peer() - is there another copy, or was there ever one?
  * @s: a superblock
- * @except: that one's slot
  */
-unsigned int slot_others(const struct repl_super *s, unsigned int except)
+bool slot_any_peer(const struct repl_super *s)
 {
-	unsigned int i, n = 0;
+	unsigned int i;
 
 	for (i = 0; i < s->slots; i++)
-		n += i != except && s->slot[i].kind != REPL_SLOT_FREE;
-	return n;
+		if (s->slot[i].kind == REPL_SLOT_PEER)
+			return true;
+	return false;
 }
 
 static bool slot_busy(struct volume *v, struct slot *slot)
@@ -218,15 +218,11 @@ static bool slot_busy(struct volume *v, struct slot *slot)
 	return busy;
 }
 
-static int slot_release(struct volume *v, struct slot *slot, struct why *why)
+/* The superblock in force says that it is free. */
+static void slot_forget(struct volume *v, struct slot *slot)
 {
 	struct slot gone = {};
-	int err;
 
-	memset(&meta_edit(v)->slot[slot->index], 0, sizeof(struct repl_super_slot));
-	err = meta_commit(v, why);
-	if (err)
-		return err;
 	spin_lock_irq(&v->io_lock);
 	/* A cut that has begun meanwhile finds no map to come back to: cut_end(). */
 	slot->kind = REPL_SLOT_FREE;
@@ -234,7 +230,17 @@ static int slot_release(struct volume *v, struct slot *slot, struct why *why)
 	move_maps(&gone, slot);
 	spin_unlock_irq(&v->io_lock);
 	slot_free_maps(&gone);
-	return 0;
+}
+
+static int slot_release(struct volume *v, struct slot *slot, struct why *why)
+{
+	int err;
+
+	memset(&meta_edit(v)->slot[slot->index], 0, sizeof(struct repl_super_slot));
+	err = meta_commit(v, why);
+	if (!err)
+		slot_forget(v, slot);
+	return err;
 }
 
 /* Its consumer is another one now: nothing it had counts. */
@@ -278,15 +284,74 @@ static int slot_assign(struct volume *v, struct slot *slot, const struct op *op,
 	return 0;
 }
 
-static bool key_in_other_slot(struct volume *v, const struct op *op)
+/* Return: the other slot that has this key, or NULL. */
+static struct slot *key_in_other_slot(struct volume *v, const struct op *op)
 {
 	unsigned int i;
 
 	for (i = 0; i < v->slots; i++)
 		if (i != op->u.slot.slot && v->super.slot[i].kind == op->u.slot.kind &&
 		    !memcmp(v->super.slot[i].key, op->u.slot.key, REPL_KEY_BYTES))
-			return true;
-	return false;
+			return &v->slot[i];
+	return NULL;
+}
+
+/* A peer's slot may be taken by another peer; what a mark stands for nobody else would know. */
+static int mark_refuse(struct volume *v, const struct op *op, struct why *why)
+{
+	const struct repl_super_slot *record = &v->super.slot[op->u.slot.slot];
+	u8 kind = op->u.slot.kind;
+
+	if (record->kind == REPL_SLOT_MARK && kind == REPL_SLOT_FREE &&
+	    memcmp(record->key, op->u.slot.key, REPL_KEY_BYTES))
+		return why_set(why, -ENOENT, "%s: slot %u is not that mark's", v->name,
+			       op->u.slot.slot);
+	if (record->kind != kind && (kind == REPL_SLOT_MARK || record->kind == REPL_SLOT_MARK) &&
+	    record->kind != REPL_SLOT_FREE && kind != REPL_SLOT_FREE)
+		return why_set(why, -EEXIST, "%s: slot %u is a %s's: take another one", v->name,
+			       op->u.slot.slot, kind == REPL_SLOT_MARK ? "peer" : "mark");
+	if (record->kind == REPL_SLOT_MARK && kind == REPL_SLOT_MARK &&
+	    (!op->u.slot.has_copy || id_is_zero(&op->u.slot.copy) ||
+	     !id_equal(&op->u.slot.copy, &record->copy_id)))
+		return why_set(why, -EEXIST, "%s: slot %u is another mark's: free it first", v->name,
+			       op->u.slot.slot);
+	return 0;
+}
+
+/*
+ * A mark is known by its copy id, and gets another name: none of its blocks changes.  Who had
+ * that name is gone by the same superblock, so after a crash one of the two has it.
+ *
+ * The record stops saying FULL: it did since the mark was made, for the writes that were in
+ * flight then and not logged.  Either a cut has taken their blocks since, which waited for
+ * them, or they are dirty in the map that is saved here.  Writes go on meanwhile: their
+ * regions are in the log.
+ */
+static int mark_rename(struct volume *v, struct slot *slot, const struct op *op, struct why *why)
+{
+	struct slot *other = key_in_other_slot(v, op);
+	struct repl_super_slot *record;
+	struct repl_super *s;
+	int err;
+
+	if (other && slot_busy(v, other))
+		return why_set(why, -EBUSY, "%s: slot %u has a cut: end it first", v->name,
+			       other->index);
+	err = meta_save_maps(v, why);
+	if (err)
+		return err;
+	s = meta_edit(v);
+	record = &s->slot[slot->index];
+	memcpy(record->key, op->u.slot.key, sizeof(record->key));
+	record->flags &= ~cpu_to_le32(REPL_SS_FULL);
+	record->generation = s->generation;
+	record->epoch = s->epoch;
+	if (other)
+		memset(&s->slot[other->index], 0, sizeof(*record));
+	err = meta_commit(v, why);
+	if (!err && other)
+		slot_forget(v, other);
+	return err;
 }
 
 /**
@@ -302,18 +367,25 @@ int slot_set(struct op *op, struct why *why)
 	bool same = record->kind == op->u.slot.kind &&
 		    !memcmp(record->key, op->u.slot.key, REPL_KEY_BYTES);
 	bool same_copy = !op->u.slot.has_copy || id_equal(&record->copy_id, &op->u.slot.copy);
+	int err;
 
 	if (op->u.slot.kind == REPL_SLOT_FREE && record->kind == REPL_SLOT_FREE)
 		return 0;
 	if (same && same_copy)
 		return 0;
+	err = mark_refuse(v, op, why);
+	if (err)
+		return err;
 	if (slot_busy(v, slot))
 		return why_set(why, -EBUSY, "%s: slot %u has a link or a cut: end it first", v->name,
 			       slot->index);
 	if (op->u.slot.kind == REPL_SLOT_FREE)
 		return slot_release(v, slot, why);
+	if (record->kind == REPL_SLOT_MARK)
+		return mark_rename(v, slot, op, why);
 	if (key_in_other_slot(v, op))
-		return why_set(why, -EEXIST, "%s: that peer has another slot already", v->name);
+		return why_set(why, -EEXIST, "%s: %s has another slot already", v->name,
+			       op->u.slot.kind == REPL_SLOT_MARK ? "a mark of that name" : "that peer");
 	return slot_assign(v, slot, op, why);
 }
 
@@ -331,6 +403,9 @@ static void mark_extent(struct volume *v, struct slot *slot, const struct repl_e
 	spin_lock_irq(&v->io_lock);
 	map_set(&slot->map, extent->block, count);
 	touch(slot, extent->block, extent->block + count - 1);
+	/* Whoever marks is about to write there, past the cuts: what they hold will not stand still. */
+	if (slot->cut)
+		cut_give_up(v, extent->block << REPL_BLOCK_SHIFT, count << REPL_BLOCK_SHIFT);
 	spin_unlock_irq(&v->io_lock);
 }
 

@@ -15,7 +15,7 @@ void slot_touch_map(struct volume *v, struct slot *slot, const struct map *gone)
 void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length);
 void slot_end_links(struct volume *v, const char *reason);
 bool slot_any_closing(const struct volume *v);
-unsigned int slot_others(const struct repl_super *s, unsigned int except);
+bool slot_any_peer(const struct repl_super *s);
 bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why);
 u64 slot_dirty(const struct slot *slot);
 

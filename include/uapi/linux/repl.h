@@ -66,6 +66,10 @@
  *	[REPL_A_COPY_ID] -> REPL_A_TICKET.  A new key, or a copy id other than the
  *	recorded one, makes every block of the slot dirty.  Kind REPL_SLOT_FREE
  *	frees it.  Refused while the slot has a link or a cut.
+ *	A mark's slot goes to nobody else before it was freed, and is freed only by its key.
+ *	The same copy id with another key gives the mark another name: no block changes,
+ *	the maps are saved, and another mark of that name is freed in the same step, for good
+ *	when the ticket is.
  *
  * REPL_CMD_FOLLOW: REPL_A_MINOR, REPL_A_SLOT (the leader's), REPL_A_UUID
  *	-> REPL_A_TICKET.  Durably: this copy is given the volume of that UUID, is not
@@ -74,7 +78,8 @@
  *
  * REPL_CMD_MARK: REPL_A_MINOR, REPL_A_SLOT_MASK, REPL_A_EXTENTS -> REPL_A_TICKET.
  *	Sets bits; slots of the mask that are free are passed over.  Refused for a
- *	slot that is live.
+ *	slot that is live.  Told before the caller writes these blocks to the disk: a frozen
+ *	cut of such a slot that still holds one of them becomes void.
  *
  * REPL_CMD_CUT: REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS (exactly one of
  *	REPL_CUT_UNFROZEN, REPL_CUT_FROZEN), with the latter [REPL_A_HOLD_MS]

@@ -249,6 +249,23 @@ EBUSY | has a link | slot_set minor=0 slot=1 kind=1 key=2 copy_id=9
 EEXIST | another slot | slot_set minor=0 slot=3 kind=1 key=2
 = | | slot_set minor=0 slot=1 kind=1 key=2
 = | | slot_set minor=0 slot=3 kind=0 key=9
+EEXIST | is a peer's | slot_set minor=0 slot=2 kind=2 key=7
+0 | | slot_set minor=0 slot=3 kind=2 key=7 copy_id=7
+= | | slot_set minor=0 slot=3 kind=2 key=7
+EEXIST | is a mark's | slot_set minor=0 slot=3 kind=1 key=9
+EEXIST | another mark's | slot_set minor=0 slot=3 kind=2 key=8
+EEXIST | another mark's | slot_set minor=0 slot=3 kind=2 key=8 copy_id=9
+EEXIST | another mark's | slot_set minor=0 slot=3 kind=2 key=7 copy_id=9
+EEXIST | of that name | slot_set minor=0 slot=4 kind=2 key=7
+ENOENT | not that mark's | slot_set minor=0 slot=3 kind=0 key=8
+0 | | slot_set minor=0 slot=3 kind=2 key=8 copy_id=7
+0 | | slot_set minor=0 slot=4 kind=2 key=6 copy_id=6
+0 | | cut>c minor=0 slot=3 cut_flags=1
+EBUSY | slot 3 has a cut | slot_set minor=0 slot=4 kind=2 key=8 copy_id=6
+0 | | close c
+0 | | slot_set minor=0 slot=4 kind=2 key=8 copy_id=6
+= | | slot_set minor=0 slot=3 kind=0 key=8
+0 | | slot_set minor=0 slot=4 kind=0 key=8
 EBUSY | is live | mark minor=0 slot_mask=2 extents=0+1
 EBUSY | is live | mark minor=0 slot_mask=0xffff extents=0+1
 EBUSY | is live | mark minor=1 slot_mask=1 extents=0+1
@@ -287,6 +304,14 @@ EFAULT | | release c
 0 | | abort c
 EINVAL | | valid c
 0 | | release c whole
+0 | | close c
+0 | | mark minor=0 slot_mask=4 extents=0+1
+0 | | cut>c minor=0 slot=2 cut_flags=2
+0 | | mark minor=0 slot_mask=4 extents=1+1
+0 | | valid c
+0 | | mark minor=0 slot_mask=4 extents=0+1
+ETIMEDOUT | | valid c
+ETIMEDOUT | | commit c
 0 | | close c
 0 | | cut>c minor=0 slot=2 cut_flags=2 hold_ms=60000
 0 | | commit c
