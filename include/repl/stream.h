@@ -38,11 +38,21 @@ enum repl_stream_flags {
 	REPL_STREAM_FLAGS_ALL	= (1 << 1) - 1,
 };
 
+/* repl_stream_header.features */
+enum repl_stream_features {
+	/*
+	 * Records come in any order, each block of 4 KiB in one only: those that were about to
+	 * be written over were read first.
+	 */
+	REPL_STREAM_ANY_ORDER	= 1 << 0,
+	REPL_STREAM_FEATURES_ALL = (1 << 1) - 1,
+};
+
 struct repl_stream_header {
 	__u8	magic[8];		/*   0 REPL_STREAM_MAGIC */
 	__le32	version;		/*   8 REPL_STREAM_VERSION */
 	__le32	crc;			/*  12 CRC32C of the header, this field as zero */
-	__le64	features;		/*  16 unknown bit: refuse; none yet */
+	__le64	features;		/*  16 enum repl_stream_features; unknown bit: refuse */
 	__le32	kind;			/*  24 enum repl_stream_kind */
 	__le32	flags;			/*  28 enum repl_stream_flags */
 	struct repl_id	stream_id;	/*  32 random */
@@ -74,7 +84,7 @@ struct repl_stream_record {
 	__le16	type;			/*  4 enum repl_stream_record_type */
 	__le16	flags;			/*  6 zero */
 	__le64	sequence;		/*  8 0, 1, 2, ... */
-	__le64	offset;			/* 16 bytes; not before the end of the record before it */
+	__le64	offset;			/* 16 bytes; see REPL_STREAM_ANY_ORDER */
 	__le64	length;			/* 24 bytes; END: of what follows */
 	__le32	stream;			/* 32 the header's crc: whose record this is */
 	__le32	payload_crc;		/* 36 CRC32C of what follows; ZEROS: 0 */

@@ -14,12 +14,11 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "id.h"
-#include "stream.h"
+#include "streamfile.h"
 #include "units.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
@@ -43,8 +42,7 @@ struct save {
 	uint64_t size;			/* of the volume */
 	uint64_t expected;		/* bytes, at most */
 	struct stream_info info;
-	struct stream_out *out;
-	struct msg_range zeros;		/* found, not written yet */
+	struct stream_file *out;
 	uint8_t *buffer;		/* SAVE_CHUNK bytes */
 	char dir[CORE_PATH_MAX];
 	char name[REPL_NAME_MAX + REPL_NODE_MAX + 8];	/* VOLUME-NODE */
@@ -55,29 +53,6 @@ struct save {
 };
 
 /* -------------------------------------------------------- the thread's -- */
-
-static int write_all(struct save *s, const void *first, size_t length, const void *second,
-		     size_t more)
-{
-	struct iovec iov[2] = { { (void *)first, length }, { (void *)second, more } };
-	struct iovec *at = iov;
-
-	while (at < iov + 2) {
-		ssize_t n = writev(s->file_fd, at, (int)(iov + 2 - at));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(&s->e, errno, "%s: %s", s->part, strerror(errno));
-		for (; at < iov + 2 && (size_t)n >= at->iov_len; at++)
-			n -= (ssize_t)at->iov_len;
-		if (at < iov + 2) {
-			at->iov_base = (char *)at->iov_base + n;
-			at->iov_len -= (size_t)n;
-		}
-	}
-	return 0;
-}
 
 static int make_directory(struct save *s)
 {
@@ -120,81 +95,17 @@ static int check_room(struct save *s)
 
 static int open_part(struct save *s)
 {
-	struct repl_stream_header header;
-
 	snprintf(s->part, sizeof(s->part), "%s/%s.part", s->dir, s->name);
 	s->file_fd = open(s->part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (s->file_fd < 0)
 		return err_set(&s->e, errno, "%s: %s: let the agent's user write there, or name "
 			       "another directory", s->part, strerror(errno));
 	s->info.time = (uint64_t)time(NULL);
-	s->out = stream_out_new(&s->info, &header);
 	s->buffer = aligned_alloc(REPL_BLOCK_BYTES, SAVE_CHUNK);
-	if (!s->out || !s->buffer)
+	if (!s->buffer)
 		return err_set(&s->e, ENOMEM, "out of memory");
-	return write_all(s, &header, sizeof(header), NULL, 0);
-}
-
-static int put_zeros(struct save *s)
-{
-	struct repl_stream_record r;
-	struct msg_range z = s->zeros;
-
-	s->zeros.length = 0;
-	if (!z.length)
-		return 0;
-	if (stream_out_zeros(s->out, z.offset, z.length, &r))
-		return err_set(&s->e, EINVAL, "the cut's blocks are out of order");
-	return write_all(s, &r, sizeof(r), NULL, 0);
-}
-
-static int put_run(struct save *s, uint64_t offset, const uint8_t *data, size_t length, bool zero)
-{
-	struct repl_stream_record r;
-	int ret;
-
-	if (zero && s->zeros.length && s->zeros.offset + s->zeros.length == offset) {
-		s->zeros.length += length;
-		return 0;
-	}
-	ret = put_zeros(s);
-	if (ret)
-		return ret;
-	if (zero) {
-		s->zeros = (struct msg_range){ offset, length };
-		return 0;
-	}
-	if (stream_out_data(s->out, offset, data, length, &r))
-		return err_set(&s->e, EINVAL, "the cut's blocks are out of order");
-	return write_all(s, &r, sizeof(r), data, length);
-}
-
-static bool is_zero(const uint8_t *p, size_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
-
-static size_t block_at(size_t length, size_t at)
-{
-	return length - at < REPL_BLOCK_BYTES ? length - at : REPL_BLOCK_BYTES;
-}
-
-/* A chunk in runs that are zero and runs that are not. */
-static int put_chunk(struct save *s, uint64_t offset, size_t length)
-{
-	size_t at = 0, from;
-	int ret = 0;
-
-	while (at < length && !ret) {
-		bool zero = is_zero(s->buffer + at, block_at(length, at));
-
-		from = at;
-		do
-			at += block_at(length, at);
-		while (at < length && is_zero(s->buffer + at, block_at(length, at)) == zero);
-		ret = put_run(s, offset + from, s->buffer + from, at - from, zero);
-	}
-	return ret;
+	s->out = stream_file_new(s->file_fd, s->part, &s->info, &s->e);
+	return s->out ? 0 : -EIO;
 }
 
 static int put_range(struct save *s, uint64_t offset, uint64_t end)
@@ -211,7 +122,7 @@ static int put_range(struct save *s, uint64_t offset, uint64_t end)
 				       n < 0 ? strerror(errno) : "the read was short");
 		if (atomic_load(&s->cancelled))
 			return err_set(&s->e, ECANCELED, "given up");
-		ret = put_chunk(s, offset, length);
+		ret = stream_file_put(s->out, offset, s->buffer, length, &s->e);
 		atomic_fetch_add(&s->done, length);
 		offset += length;
 	}
@@ -234,20 +145,18 @@ static int put_cut(struct save *s)
 	}
 	if (n < 0)
 		return err_set(&s->e, errno, "the cut cannot be read: %s", strerror(errno));
-	return ret ? ret : put_zeros(s);
+	return ret;
 }
 
 /* Whole: durable under its name, or not there. */
 static int keep(struct save *s)
 {
-	uint8_t end[STREAM_END_BYTES];
 	time_t now = (time_t)s->info.time;
 	char when[32];
 	struct tm tm;
 	int dir, ret;
 
-	stream_out_end(s->out, end);
-	ret = write_all(s, end, sizeof(end), NULL, 0);
+	ret = stream_file_end(s->out, &s->e);
 	if (ret)
 		return ret;
 	if (fsync(s->file_fd))
@@ -290,7 +199,7 @@ static void *run(void *arg)
 		close(s->file_fd);
 	close(s->cut_fd);
 	close(s->data_fd);
-	stream_out_free(s->out);
+	stream_file_free(s->out);
 	free(s->buffer);
 	/* From here on it may be freed. */
 	if (write(s->event_fd, &one, sizeof(one)) != sizeof(one))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * repl-ctl restore: what a stream holds goes to a device or a file.
+ * repl-ctl restore: what streams hold goes to a device or a file.
  *
- * A stream that can be read twice is verified to its end before the first block is
- * written.  One from a pipe is verified block by block; when its end is missing, the
- * target has been written to, and the words say so.
+ * Streams that can be read twice are verified to their ends, and that each continues the one
+ * before it, before the first block is written.  One from a pipe is verified block by block;
+ * when its end is missing, the target has been written to, and the words say so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,30 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "ctl.h"
+#include "chain.h"
 #include "device.h"
 #include "err.h"
 #include "id.h"
 #include "place.h"
 #include "signature.h"
-#include "stream.h"
-#include "units.h"
-
-enum { PROGRESS_EVERY = 64 << 20, MIB_SHIFT = 20 };
-
-struct source {
-	const struct ctl *ctl;
-	const char *path;		/* "-" is standard input */
-	int fd;
-	bool again;			/* can be read a second time */
-	uint64_t size;			/* bytes; 0: not known */
-	uint64_t read, told;
-	uint8_t *buffer;		/* STREAM_WANT_MAX bytes, aligned for direct writes */
-	struct stream_in *in;
-};
+#include "source.h"
 
 struct target {
 	const char *path;
@@ -44,169 +29,17 @@ struct target {
 	bool open, created, written;
 };
 
-/* What to do with each part of a stream. Return: 0 or -errno with words. */
-typedef int take_fn(void *arg, const struct source *s, const struct stream_item *item,
-		    struct err *e);
+struct restore {
+	const struct ctl *ctl;
+	char **path;			/* of the streams, in order */
+	int count;
+	bool force;
+	struct stream_info *info;	/* of those that were verified */
+	int at;				/* which of them is written */
+	struct target target;
+};
 
-/* -- reading --------------------------------------------------------------- */
-
-static int open_source(struct source *s, struct err *e)
-{
-	struct stat st;
-
-	s->fd = strcmp(s->path, "-") ? open(s->path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-	if (s->fd < 0)
-		return err_set(e, errno, "%s: %s", s->path, strerror(errno));
-	if (posix_memalign((void **)&s->buffer, REPL_BLOCK_BYTES, STREAM_WANT_MAX))
-		return err_set(e, ENOMEM, "out of memory");
-	if (fstat(s->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		s->size = st.st_size;
-		s->again = lseek(s->fd, 0, SEEK_CUR) == 0;
-	}
-	return 0;
-}
-
-static void close_source(struct source *s)
-{
-	stream_in_free(s->in);
-	free(s->buffer);
-	if (s->fd > STDIN_FILENO)
-		close(s->fd);
-}
-
-static void show(struct source *s, const char *what)
-{
-	char done[UNITS_TEXT_MAX];
-
-	if (!s->ctl->progress || s->read < s->told + PROGRESS_EVERY)
-		return;
-	s->told = s->read;
-	units_format_bytes(s->read, done);
-	if (s->size)
-		fprintf(stderr, "\r\033[K%s: %s, %s, %d %%", s->path, what, done,
-			(int)(s->read * 100 / s->size));
-	else
-		fprintf(stderr, "\r\033[K%s: %s, %s", s->path, what, done);
-}
-
-static void clear(const struct source *s)
-{
-	if (s->told)
-		fputs("\r\033[K", stderr);
-}
-
-/* Return: how many bytes came before the end, or -errno. */
-static ssize_t read_full(struct source *s, size_t want, struct err *e)
-{
-	size_t done = 0;
-
-	while (done < want) {
-		ssize_t got = read(s->fd, s->buffer + done, want - done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_set(e, errno, "%s: reading: %s", s->path, strerror(errno));
-		if (!got)
-			break;
-		done += got;
-	}
-	s->read += done;
-	return done;
-}
-
-/* One piece. Return: 0 or -errno with words. */
-static int take_piece(struct source *s, size_t want, take_fn *take, void *arg, struct err *e)
-{
-	struct stream_item item;
-	ssize_t got = read_full(s, want, e);
-	int ret;
-
-	if (got < 0)
-		return got;
-	if ((size_t)got < want)
-		return err_set(e, ENODATA, "%s: ends after %llu bytes, before the stream does: it is not whole",
-			       s->path, (unsigned long long)s->read);
-	ret = stream_in_take(s->in, s->buffer, &item, e);
-	if (ret)
-		return err_set(e, -ret, "%s: %s", s->path, e->text);
-	return item.kind == STREAM_NOTHING ? 0 : take(arg, s, &item, e);
-}
-
-/* The whole stream, from its beginning to its end. */
-static int pass(struct source *s, const char *what, take_fn *take, void *arg, struct err *e)
-{
-	size_t want;
-	int ret = 0;
-
-	stream_in_free(s->in);
-	s->in = stream_in_new();
-	if (!s->in)
-		return err_set(e, ENOMEM, "out of memory");
-	s->read = s->told = 0;
-	while (!ret && (want = stream_in_want(s->in))) {
-		ret = take_piece(s, want, take, arg, e);
-		show(s, what);
-	}
-	clear(s);
-	if (!ret && read_full(s, 1, e) > 0)
-		ret = err_set(e, EBADMSG, "%s: something follows after the stream's end", s->path);
-	return ret;
-}
-
-static int take_nothing(void *arg, const struct source *s, const struct stream_item *item,
-			struct err *e)
-{
-	(void)arg, (void)s, (void)item, (void)e;
-	return 0;
-}
-
-/* -- telling --------------------------------------------------------------- */
-
-static void print_id(const char *what, const struct repl_id *id)
-{
-	char text[ID_TEXT_MAX];
-
-	if (!id_is_zero(id))
-		printf("  %-12s%s\n", what, id_format(id, text));
-}
-
-static void print_what(const struct source *s)
-{
-	const struct stream_info *i = stream_in_info(s->in);
-	const struct stream_totals *t = stream_in_totals(s->in);
-	char size[UNITS_TEXT_MAX], data[UNITS_TEXT_MAX], zeros[UNITS_TEXT_MAX], when[64] = "";
-	time_t time = (time_t)i->time;
-	struct tm tm;
-
-	if (gmtime_r(&time, &tm))
-		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
-	printf("%s: %s of volume %s, read on %s at %s\n", s->path,
-	       i->kind == REPL_STREAM_FULL ? "a full copy" : "changed blocks", i->name, i->node, when);
-	printf("  %-12s%s of blocks and %s of zeros, for a volume of %s%s\n", "holds",
-	       units_format_bytes(t->data_bytes, data), units_format_bytes(t->zero_bytes, zeros),
-	       units_format_bytes(i->data_size, size),
-	       i->flags & REPL_STREAM_CONSISTENT ? "" : "; they are of no single instant");
-	print_id("volume", &i->uuid);
-	print_id("copy", &i->copy_id);
-	print_id("generation", &i->generation);
-	print_id("since", &i->base_generation);
-	print_id("equal to", &i->base_copy_id);
-	print_id("stream", &i->stream_id);
-	print_id("continues", &i->parent_id);
-	printf("  whole and undamaged\n");
-}
-
-static int list(struct source *s, struct err *e)
-{
-	int ret = pass(s, "verified", take_nothing, NULL, e);
-
-	if (!ret)
-		print_what(s);
-	return ret;
-}
-
-/* -- writing --------------------------------------------------------------- */
+/* -- the target ------------------------------------------------------------ */
 
 /* What is there and may still be needed. */
 static int check_signatures(const struct target *t, bool force, struct err *e)
@@ -270,31 +103,6 @@ static int open_target(struct target *t, const struct stream_info *i, bool force
 	return check_signatures(t, force, e);
 }
 
-struct writing {
-	struct target *t;
-	bool force;
-};
-
-static int write_item(void *arg, const struct source *s, const struct stream_item *item,
-		      struct err *e)
-{
-	struct writing *w = arg;
-	struct target *t = w->t;
-
-	switch (item->kind) {
-	case STREAM_HEADER:
-		return t->open ? 0 : open_target(t, stream_in_info(s->in), w->force, e);
-	case STREAM_DATA:
-		t->written = true;
-		return device_write(&t->device, item->data, item->length, item->offset, e);
-	case STREAM_ZEROS:
-		t->written = true;
-		return device_zero(&t->device, item->length, item->offset, e);
-	default:
-		return 0;
-	}
-}
-
 static void close_target(struct target *t, bool good)
 {
 	if (t->open)
@@ -306,35 +114,118 @@ static void close_target(struct target *t, bool good)
 			     t->path);
 }
 
-/* A second look is worth its time: half of a stream makes of a good copy a bad one. */
-static int verify_first(struct source *s, struct err *e)
-{
-	int ret = pass(s, "verified", take_nothing, NULL, e);
+/* -- the streams ----------------------------------------------------------- */
 
-	if (!ret && lseek(s->fd, 0, SEEK_SET) < 0)
-		ret = err_set(e, errno, "%s: %s", s->path, strerror(errno));
+/* May it be put where those before it have been? */
+static int check_link(const struct restore *r, const struct stream_info *i, int n, struct err *e)
+{
+	if (n)
+		return chain_next(&r->info[n - 1], r->path[n - 1], i, r->path[n], e);
+	/* Alone, and over whatever is there: that is what was asked for. */
+	return r->count == 1 && r->force ? 0 : chain_first(i, r->path[0], r->count > 1, e);
+}
+
+/* Half of a chain makes of a good copy a bad one: all of it is read before. */
+static int verify(struct restore *r, int n, struct source *s, struct err *e)
+{
+	int ret;
+
+	if (!s->again)
+		return err_set(e, EINVAL, "%s: can be read only once, but a chain is verified before it is used: "
+			       "put it into a file", s->path);
+	ret = source_verify(s, e);
+	if (ret)
+		return ret;
+	r->info[n] = *stream_in_info(s->in);
+	return check_link(r, &r->info[n], n, e);
+}
+
+static int write_item(void *arg, const struct source *s, const struct stream_item *item,
+		      struct err *e)
+{
+	struct restore *r = arg;
+	struct target *t = &r->target;
+	int ret;
+
+	switch (item->kind) {
+	case STREAM_HEADER:
+		if (t->open && id_equal(&stream_in_info(s->in)->stream_id, &r->info[r->at].stream_id))
+			return 0;
+		if (t->open)
+			return err_set(e, EBADMSG, "%s: is not what was verified: it has changed since", s->path);
+		ret = check_link(r, stream_in_info(s->in), 0, e);
+		return ret ? ret : open_target(t, stream_in_info(s->in), r->force, e);
+	case STREAM_DATA:
+		t->written = true;
+		return device_write(&t->device, item->data, item->length, item->offset, e);
+	case STREAM_ZEROS:
+		t->written = true;
+		return device_zero(&t->device, item->length, item->offset, e);
+	default:
+		return 0;
+	}
+}
+
+static int write_one(struct restore *r, int n, struct source *s, struct err *e)
+{
+	int ret;
+
+	r->at = n;
+	ret = source_pass(s, "written", write_item, r, e);
+	if (ret)
+		return ret;
+	r->info[n] = *stream_in_info(s->in);
+	source_print(s);
+	return 0;
+}
+
+/* One after the other: only one is open, and in memory, at a time. */
+static int each(struct restore *r, int (*what)(struct restore *r, int n, struct source *s, struct err *e),
+		struct err *e)
+{
+	int ret = 0;
+
+	for (int n = 0; n < r->count && !ret; n++) {
+		struct source s = { .ctl = r->ctl, .path = r->path[n], .fd = -1 };
+
+		ret = source_open(&s, e);
+		if (!ret)
+			ret = what(r, n, &s, e);
+		source_close(&s);
+	}
 	return ret;
 }
 
-static int restore(struct source *s, const char *path, bool force, struct err *e)
+static bool is_pipe(const struct restore *r)
 {
-	struct target t = { .path = path, .device.fd = -1 };
-	struct writing w = { &t, force };
-	int ret = s->again ? verify_first(s, e) : 0;
+	struct stat st;
 
-	if (!ret && s->again)
-		ret = open_target(&t, stream_in_info(s->in), force, e);
+	if (r->count > 1)
+		return false;
+	if (strcmp(r->path[0], "-") == 0)
+		return fstat(STDIN_FILENO, &st) || !S_ISREG(st.st_mode) ||
+		       lseek(STDIN_FILENO, 0, SEEK_CUR) != 0;
+	return stat(r->path[0], &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static int restore(struct restore *r, struct err *e)
+{
+	int ret = 0;
+
+	if (!is_pipe(r)) {
+		ret = each(r, verify, e);
+		if (!ret)
+			ret = open_target(&r->target, &r->info[r->count - 1], r->force, e);
+	}
 	if (!ret)
-		ret = pass(s, "written", write_item, &w, e);
+		ret = each(r, write_one, e);
 	if (!ret)
-		ret = device_sync(&t.device, e);
-	close_target(&t, !ret);
-	if (ret)
-		return ret;
-	print_what(s);
-	printf("%s: has these blocks now%s\n", path,
-	       stream_in_info(s->in)->kind == REPL_STREAM_FULL ? "" : "; all others are as they were");
-	return 0;
+		ret = device_sync(&r->target.device, e);
+	close_target(&r->target, !ret);
+	if (!ret)
+		printf("%s: has these blocks now%s\n", r->target.path,
+		       r->info[0].kind == REPL_STREAM_FULL ? "" : "; all others are as they were");
+	return ret;
 }
 
 /* -- the command line ------------------------------------------------------ */
@@ -346,8 +237,8 @@ int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 		{ "force", no_argument, NULL, 'f' },
 		{}
 	};
-	struct source s = { .ctl = ctl, .fd = -1 };
-	bool only_list = false, force = false;
+	struct restore r = { .ctl = ctl, .target.device.fd = -1 };
+	bool only_list = false;
 	struct err e = { "" };
 	int id, ret;
 
@@ -355,16 +246,19 @@ int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 		if (id != 'l' && id != 'f')
 			return ctl_misuse(ctl, "unknown option %s", argv[optind - 1]);
 		only_list |= id == 'l';
-		force |= id == 'f';
+		r.force |= id == 'f';
 	}
-	if (only_list && force)
+	if (only_list && r.force)
 		return ctl_misuse(ctl, "--list writes nothing that could be forced");
-	if (argc - optind != (only_list ? 1 : 2))
-		return ctl_misuse(ctl, only_list ? "name one stream" : "name a stream and where it goes");
-	s.path = argv[optind];
-	ret = open_source(&s, &e);
-	if (!ret)
-		ret = only_list ? list(&s, &e) : restore(&s, argv[optind + 1], force, &e);
-	close_source(&s);
+	if (argc - optind < (only_list ? 1 : 2))
+		return ctl_misuse(ctl, only_list ? "name a stream" : "name a stream and where it goes");
+	if (only_list)
+		return source_list(ctl, argv + optind, argc - optind);
+	r.path = argv + optind;
+	r.count = argc - optind - 1;
+	r.target.path = argv[argc - 1];
+	r.info = calloc((size_t)r.count, sizeof(*r.info));
+	ret = r.info ? restore(&r, &e) : err_set(&e, ENOMEM, "out of memory");
+	free(r.info);
 	return ret ? ctl_complain("%s", e.text) : CTL_DONE;
 }

@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include "seen.h"
 #include "super.h"
 
 /* What encoder and decoder keep alike: the same checks on both sides of a pipe. */
@@ -17,6 +18,7 @@ struct track {
 	struct stream_totals totals;
 	uint32_t crc;			/* of the header: its records carry it */
 	uint64_t next;			/* nothing may lie before it */
+	struct seen *seen;		/* with REPL_STREAM_ANY_ORDER: what has come, instead */
 	EVP_MD_CTX *digest;		/* of all but the END record */
 };
 
@@ -41,6 +43,21 @@ static bool track_init(struct track *t)
 	return t->digest && EVP_DigestInit_ex(t->digest, EVP_sha256(), NULL);
 }
 
+/* The header is known. Return: false without memory. */
+static bool track_begin(struct track *t)
+{
+	if (!(t->info.features & REPL_STREAM_ANY_ORDER))
+		return true;
+	t->seen = seen_new((t->info.data_size + REPL_BLOCK_BYTES - 1) >> REPL_BLOCK_SHIFT);
+	return t->seen;
+}
+
+static void track_free(struct track *t)
+{
+	seen_free(t->seen);
+	EVP_MD_CTX_free(t->digest);
+}
+
 static void add(struct track *t, const void *data, size_t length)
 {
 	if (!EVP_DigestUpdate(t->digest, data, length))
@@ -53,6 +70,11 @@ static void sum_up(struct track *t, uint8_t sum[REPL_STREAM_DIGEST_BYTES])
 		abort();
 }
 
+static uint64_t blocks_of(uint64_t length)
+{
+	return (length + REPL_BLOCK_BYTES - 1) >> REPL_BLOCK_SHIFT;
+}
+
 /* Return: why a range cannot come next, or NULL. */
 static const char *range_fault(const struct track *t, uint64_t offset, uint64_t length)
 {
@@ -62,6 +84,13 @@ static const char *range_fault(const struct track *t, uint64_t offset, uint64_t 
 		return "a range that is not whole logical blocks";
 	if (__builtin_add_overflow(offset, length, &end) || end > t->info.data_size)
 		return "a range beyond the end of the volume";
+	if (t->seen) {
+		if (offset % REPL_BLOCK_BYTES || (length % REPL_BLOCK_BYTES && end != t->info.data_size))
+			return "a range that is not whole blocks";
+		if (seen_any(t->seen, offset >> REPL_BLOCK_SHIFT, blocks_of(length)))
+			return "a range that has come already";
+		return NULL;
+	}
 	if (offset < t->next)
 		return "a range that is not behind the one before it";
 	if (t->info.kind == REPL_STREAM_FULL && offset != t->next)
@@ -69,11 +98,19 @@ static const char *range_fault(const struct track *t, uint64_t offset, uint64_t 
 	return NULL;
 }
 
-static void advance(struct track *t, uint64_t offset, uint64_t length, bool zeros)
+/* Return: 0 or -ENOMEM. */
+static int advance(struct track *t, uint64_t offset, uint64_t length, bool zeros)
 {
 	t->next = offset + length;
 	t->totals.records++;
 	*(zeros ? &t->totals.zero_bytes : &t->totals.data_bytes) += length;
+	return t->seen ? seen_add(t->seen, offset >> REPL_BLOCK_SHIFT, blocks_of(length)) : 0;
+}
+
+/* Each byte came once at most, so what counts is how many. */
+static bool is_all(const struct track *t)
+{
+	return t->totals.data_bytes + t->totals.zero_bytes == t->info.data_size;
 }
 
 static uint32_t header_crc(const struct repl_stream_header *h)
@@ -94,7 +131,8 @@ static uint32_t record_crc(const struct repl_stream_record *r)
 static void pack_header(const struct stream_info *i, struct repl_stream_header *h)
 {
 	*h = (struct repl_stream_header){
-		.version = htole32(REPL_STREAM_VERSION), .kind = htole32(i->kind),
+		.version = htole32(REPL_STREAM_VERSION), .features = htole64(i->features),
+		.kind = htole32(i->kind),
 		.flags = htole32(i->flags), .stream_id = i->stream_id, .parent_id = i->parent_id,
 		.uuid = i->uuid, .copy_id = i->copy_id, .generation = i->generation,
 		.epoch = htole64(i->epoch), .base_copy_id = i->base_copy_id,
@@ -118,6 +156,10 @@ struct stream_out *stream_out_new(const struct stream_info *info,
 		return NULL;
 	}
 	s->t.info = *info;
+	if (!track_begin(&s->t)) {
+		stream_out_free(s);
+		return NULL;
+	}
 	pack_header(info, header);
 	s->t.crc = le32toh(header->crc);
 	add(&s->t, header, sizeof(*header));
@@ -127,7 +169,7 @@ struct stream_out *stream_out_new(const struct stream_info *info,
 void stream_out_free(struct stream_out *s)
 {
 	if (s)
-		EVP_MD_CTX_free(s->t.digest);
+		track_free(&s->t);
 	free(s);
 }
 
@@ -151,8 +193,7 @@ int stream_out_data(struct stream_out *s, uint64_t offset, const void *data, siz
 	pack_record(&s->t, REPL_STREAM_DATA, offset, length, super_crc32c(data, length), record);
 	add(&s->t, record, sizeof(*record));
 	add(&s->t, data, length);
-	advance(&s->t, offset, length, false);
-	return 0;
+	return advance(&s->t, offset, length, false);
 }
 
 int stream_out_zeros(struct stream_out *s, uint64_t offset, uint64_t length,
@@ -162,8 +203,7 @@ int stream_out_zeros(struct stream_out *s, uint64_t offset, uint64_t length,
 		return -EINVAL;
 	pack_record(&s->t, REPL_STREAM_ZEROS, offset, length, 0, record);
 	add(&s->t, record, sizeof(*record));
-	advance(&s->t, offset, length, true);
-	return 0;
+	return advance(&s->t, offset, length, true);
 }
 
 void stream_out_end(struct stream_out *s, uint8_t out[STREAM_END_BYTES])
@@ -201,7 +241,7 @@ struct stream_in *stream_in_new(void)
 void stream_in_free(struct stream_in *s)
 {
 	if (s)
-		EVP_MD_CTX_free(s->t.digest);
+		track_free(&s->t);
 	free(s);
 }
 
@@ -271,7 +311,8 @@ static int take_header(struct stream_in *s, const void *bytes, struct stream_ite
 		return err_set(e, EPROTO, "is no stream of repl");
 	if (le32toh(h.crc) != header_crc(&h))
 		return err_set(e, EBADMSG, "the header is damaged");
-	if (le32toh(h.version) != REPL_STREAM_VERSION || h.features)
+	if (le32toh(h.version) != REPL_STREAM_VERSION ||
+	    (le64toh(h.features) & ~(uint64_t)REPL_STREAM_FEATURES_ALL))
 		return err_set(e, EPROTO, "is of version %u with features %" PRIx64 ", which this "
 			       "program does not know: use a newer one", le32toh(h.version),
 			       le64toh(h.features));
@@ -281,13 +322,15 @@ static int take_header(struct stream_in *s, const void *bytes, struct stream_ite
 		.generation = h.generation, .epoch = le64toh(h.epoch),
 		.base_copy_id = h.base_copy_id, .base_generation = h.base_generation,
 		.base_epoch = le64toh(h.base_epoch), .data_size = le64toh(h.data_size),
-		.time = le64toh(h.time), .lbs_shift = h.lbs_shift,
+		.time = le64toh(h.time), .lbs_shift = h.lbs_shift, .features = le64toh(h.features),
 	};
 	fault = header_fault(i, &h);
 	if (fault)
 		return err_set(e, EPROTO, "%s", fault);
 	memcpy(i->name, h.name, sizeof(i->name));
 	memcpy(i->node, h.node, sizeof(i->node));
+	if (!track_begin(&s->t))
+		return err_set(e, ENOMEM, "out of memory");
 	s->t.crc = le32toh(h.crc);
 	add(&s->t, bytes, sizeof(h));
 	s->want = WANT_RECORD;
@@ -327,8 +370,8 @@ static const char *begin_record(struct stream_in *s, const struct repl_stream_re
 		fault = r->payload_crc ? "zeros with a checksum"
 				       : range_fault(&s->t, s->offset, s->length);
 		*item = (struct stream_item){ STREAM_ZEROS, s->offset, s->length, NULL };
-		if (!fault)
-			advance(&s->t, s->offset, s->length, true);
+		if (!fault && advance(&s->t, s->offset, s->length, true))
+			fault = "there is no memory to check it";
 		break;
 	case REPL_STREAM_END:
 		if (s->offset || s->length != sizeof(struct repl_stream_end))
@@ -369,7 +412,8 @@ static int take_data(struct stream_in *s, const void *bytes, struct stream_item 
 	if (super_crc32c(bytes, s->length) != s->payload_crc)
 		return err_set(e, EBADMSG, "record %" PRIu64 ": its data are damaged", s->sequence - 1);
 	add(&s->t, bytes, s->length);
-	advance(&s->t, s->offset, s->length, false);
+	if (advance(&s->t, s->offset, s->length, false))
+		return err_set(e, ENOMEM, "out of memory");
 	*item = (struct stream_item){ STREAM_DATA, s->offset, s->length, bytes };
 	s->want = WANT_RECORD;
 	return 0;
@@ -389,7 +433,7 @@ static int take_end(struct stream_in *s, const void *bytes, struct stream_item *
 		return err_set(e, EBADMSG, "the end counts other records than have come");
 	if (memcmp(end.sha256, s->sum, sizeof(s->sum)))
 		return err_set(e, EBADMSG, "the digest over everything is another one");
-	if (s->t.info.kind == REPL_STREAM_FULL && s->t.next != s->t.info.data_size)
+	if (s->t.info.kind == REPL_STREAM_FULL && !is_all(&s->t))
 		return err_set(e, EBADMSG, "a full copy that ends before the volume does");
 	item->kind = STREAM_END;
 	s->want = WANT_NOTHING;

@@ -18,6 +18,7 @@
 struct stream_info {
 	uint32_t kind;			/* enum repl_stream_kind */
 	uint32_t flags;			/* enum repl_stream_flags */
+	uint64_t features;		/* enum repl_stream_features */
 	struct repl_id stream_id, parent_id;
 	struct repl_id uuid, copy_id, generation;
 	uint64_t epoch;
@@ -60,7 +61,7 @@ void stream_out_free(struct stream_out *s);
  * stream_out_data - a range and its bytes
  * @length: 1 to REPL_STREAM_DATA_MAX
  * @record: to be written, and then @data
- * Return: 0, or -EINVAL when the range is none or comes too late.
+ * Return: 0; -EINVAL when the range is none, comes too late or a second time; or -ENOMEM.
  */
 int stream_out_data(struct stream_out *s, uint64_t offset, const void *data, size_t length,
 		    struct repl_stream_record *record);
@@ -102,7 +103,7 @@ size_t stream_in_want(const struct stream_in *s);
 /**
  * stream_in_take - exactly as many bytes as it wanted
  * @item: what is certain now
- * Return: 0; -EPROTO (no stream, or one of a later version) or -EBADMSG (damaged)
+ * Return: 0; -EPROTO (no stream, or one of a later version), -EBADMSG (damaged) or -ENOMEM
  *	with words.  After an error nothing more may be handed in.
  */
 int stream_in_take(struct stream_in *s, const void *bytes, struct stream_item *item,
