@@ -34,7 +34,7 @@ gives() { # DESCRIPTION RC REGEX COMMAND...
 	fi
 }
 
-# Block 1 of letters, blocks 5 to 8 of zeros, block 300 of digits, of a volume of 2 MiB.
+# KIND ID PARENT RECORD... of a volume of 2 MiB: d:BLOCK:EIGHT_CHARACTERS, a block of them; z:BLOCK:COUNT, zeros.
 cat >encode.pl <<'PERL'
 use strict;
 use warnings;
@@ -43,23 +43,27 @@ use Digest::SHA qw(sha256);
 my @table = map { my $c = $_; $c = $c & 1 ? $c >> 1 ^ 0x82f63b78 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
 sub crc { my $c = 0xffffffff; $c = $c >> 8 ^ $table[($c ^ $_) & 255] for unpack "C*", $_[0]; $c ^ 0xffffffff }
 
+my ($kind, $name, $parent, @records) = @ARGV;
 my $id = pack "C16", 1 .. 16;
-sub header { pack "a8 V V Q< V V a16 a16 a16 a16 a16 Q< a16 a16 Q< Q< Q< C x7 a64 a64 x200", "REPLSTRM", 1, $_[0], 0, 2, 1,
-	$id, "\0" x 16, $id, $id, $id, 3, $id, $id, 2, 2 << 20, 1700000000, 12, "spool", "mail2" }
+sub header { pack "a8 V V Q< V V a16 a16 a16 a16 a16 Q< a16 a16 Q< Q< Q< C x7 a64 a64 x200", "REPLSTRM", 1, $_[0], 0, $kind, 1,
+	$name, $parent eq "-" ? "" : $parent, $id, $id, $id, 3, $id, $id, 2, 2 << 20, 1700000000, 12, "spool", "mail2" }
 my $crc = crc(header(0));
 my $all = header($crc);
-my $sequence = 0;
+my ($sequence, $data, $zeros) = (0, 0, 0);
 sub record { my ($type, $offset, $length, $payload) = @_;
 	my $r = pack "V v v Q< Q< Q< V V V", 0x43525352, $type, 0, $sequence++, $offset, $length, $crc,
 		defined $payload ? crc($payload) : 0, 0;
 	$r . pack("V", crc($r)) . ($payload // "") }
-my ($a, $b) = ("abcdefgh" x 512, "01234567" x 512);
-$all .= record(1, 4096, 4096, $a) . record(2, 5 * 4096, 4 * 4096) . record(1, 300 * 4096, 4096, $b);
-my $end = pack("Q< Q< Q< Q<", 3, 8192, 16384, 0) . sha256($all);
+for (@records) {
+	my ($type, $block, $what) = split /:/;
+	if ($type eq "d") { $all .= record(1, 4096 * $block, 4096, $what x 512); $data += 4096; }
+	else { $all .= record(2, 4096 * $block, 4096 * $what); $zeros += 4096 * $what; }
+}
+my $end = pack("Q< Q< Q< Q<", scalar @records, $data, $zeros, 0) . sha256($all);
 binmode STDOUT;
 print $all . record(3, 0, length $end, $end);
 PERL
-perl encode.pl >stream
+perl encode.pl 2 split - d:1:abcdefgh z:5:4 d:300:01234567 >stream
 
 block() { dd if="$1" bs=4096 skip="$2" count=1 status=none | sha256sum | cut -c1-16; }
 letters=$(for _ in {1..512}; do printf abcdefgh; done | sha256sum | cut -c1-16)
@@ -131,11 +135,55 @@ cp before target
 gives "in a pipe damage is found on the way" 1 'has been written to and is not complete' \
 	bash -c 'cat bent | repl-ctl restore --force - target'
 
+# --- chains -------------------------------------------------------------------------------------------------------
+
+perl encode.pl 1 ID-0 - d:0:AAAAAAAA z:1:255 d:256:BBBBBBBB z:257:255 >full
+perl encode.pl 2 ID-1 ID-0 d:0:CCCCCCCC d:7:DDDDDDDD >first
+perl encode.pl 2 ID-2 ID-1 d:7:EEEEEEEE z:256:1 >second
+perl encode.pl 2 ID-3 ID-2 d:9:FFFFFFFF >third
+gives "a full copy and what changed since" 0 'chained: has these blocks now$' repl-ctl restore full first second third chained
+{
+	perl -e 'print "CCCCCCCC" x 512, "\0" x (6 * 4096), "EEEEEEEE" x 512, "\0" x 4096, "FFFFFFFF" x 512, "\0" x (2097152 - 10 * 4096)'
+} >expected
+ok "is the volume as it was last" cmp chained expected
+links() { # DESCRIPTION REGEX STREAM...
+	cp before target
+	gives "$1" 1 "$2" repl-ctl restore --force "${@:3}" target
+	if cmp -s before target; then pass "$1: nothing is written"; else fail "$1: nothing is written"; fi
+}
+links "a missing link" 'third: continues stream .*, but first is stream .*: one is missing' full first third
+links "another order" 'one is missing, or they are in the wrong order' full second first
+links "no full copy" 'first: has only what changed since stream .*: name the full copy' first second
+links "two full copies" 'full: is a full copy: begin with it' full full
+links "another branch" 'stream: continues stream .* but full is stream' full stream
+head -c -1 second >short
+links "one is not whole" 'short: ends after [0-9]+ bytes' full first short
+cp second bent
+printf X | dd of=bent bs=1 seek=$((512 + 48 + 100)) conv=notrunc status=none
+links "one is damaged" 'bent: record 0: its data are damaged' full first bent third
+cp before target
+gives "one can be read only once" 1 'can be read only once' bash -c 'cat first | repl-ctl restore --force full - target'
+ok "nothing is written" cmp before target
+gives "alone it is not restored by mistake" 1 'has only what changed since' repl-ctl restore second alone
+gives "but by force" 0 'all others are as they were' repl-ctl restore --force second alone
+
+# --- marks and backups: what needs no kernel ---
+
+gives "a backup does not go to a terminal" 2 'standard output is a terminal' script -qec 'repl-ctl backup spool' /dev/null
+gives "a volume is named" 2 'exactly one volume' repl-ctl backup --output f
+gives "a hold has an end" 2 'at most 60 s' repl-ctl backup spool --hold 2min --output f
+gives "a mark has a name" 2 "a mark's name has at most 30" repl-ctl backup spool --mark a/b --output f
+gives "JSON does not go where the stream goes" 2 'needs --output' bash -c 'repl-ctl backup spool --json | cat; exit ${PIPESTATUS[0]}'
+gives "marks are added, listed, removed, committed" 2 'add, list, remove or commit' repl-ctl mark drop spool x
+gives "a mark of a volume" 2 'name a volume and a mark' repl-ctl mark add spool
+
 # --- command lines ------------------------------------------------------------------------------------------------
 
 gives "a stream is needed" 2 'name a stream and where it goes' repl-ctl restore
 gives "and a target" 2 'name a stream and where it goes' repl-ctl restore stream
-gives "--list takes no target" 2 'name one stream' repl-ctl restore --list stream fresh
+gives "--list takes streams only" 1 'fresh: is no stream of repl' repl-ctl restore --list stream fresh
+like "$out" 'whole and undamaged' "and lists those that are"
+gives "so does backup --list" 0 'whole and undamaged' repl-ctl backup --list stream stream
 gives "an unknown option" 2 'unknown option --no' repl-ctl restore --no stream fresh
 gives "a stream that is not there" 1 'absent: No such file' repl-ctl restore absent fresh
 

@@ -38,6 +38,8 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);
 int ctl_role(const struct ctl *ctl, int argc, char **argv);
 int ctl_resolve(const struct ctl *ctl, int argc, char **argv);
+int ctl_mark(const struct ctl *ctl, int argc, char **argv);
+int ctl_backup(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
 int ctl_monitor(const struct ctl *ctl, int argc, char **argv);
 int ctl_genkey(const struct ctl *ctl, int argc, char **argv);
