@@ -25,9 +25,11 @@ is "$(setting repl-volume@.service Restart)" on-failure 'a volume that could not
 if command -v systemd-analyze >/dev/null; then
 	# systemd looks whether the programs are there.
 	for unit in "$units"/*; do sed 's,@SBINDIR@/[a-z-]*,/bin/true,' "$unit" >"$box/units/$(basename "$unit")"; done
-	cp "$box/units/repl-volume@.service" "$box/units/repl-volume@spool.service"
+	for unit in repl-volume@.service repl-backup@.service repl-backup@.timer; do
+		cp "$box/units/$unit" "$box/units/${unit/@/@spool}"
+	done
 	cp "$box/units/repl-failover@.service" "$box/units/repl-failover@0.service"
-	words=$(systemd-analyze verify --man=no "$box"/units/repl-agent.service "$box"/units/repl-volume@spool.service \
+	words=$(systemd-analyze verify --man=no "$box"/units/repl-agent.service "$box"/units/*@spool.* \
 		"$box"/units/repl-failover.socket "$box"/units/repl-failover@0.service 2>&1 |
 		grep -F "$box/units" || true)
 	is "$words" '' 'systemd finds nothing to complain about'
