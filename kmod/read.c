@@ -2,7 +2,7 @@
 /*
  * The life of a read while a peer is live:
  *
- *   local	A clone reads from the backing device; when that succeeds, all is done.
+ *   local	The backing device reads (lower.h); when that succeeds, all is done.
  *		Left out when there is no disk any more.
  *   remote	READ goes over a link.  The first live peer is asked, then the next.
  *   repair	What came is written to where the local read has failed.
@@ -13,7 +13,7 @@
  * right, or finds the disk broken.  The repair has pages of its own, because nothing keeps
  * a reader from changing its buffer; without memory for them the read is only served.
  *
- * Who holds a read: the clone, then the work, then the leg, then the repair's bio: one at a
+ * Who holds a read: the bio that is down, then the work, then the leg, then the repair's bio: one at a
  * time.  It keeps the volume.  From remote on it counts in ->reading: then the devices
  * stay open, and nobody leaves the role.
  */
@@ -21,12 +21,14 @@
 #include <linux/slab.h>
 #include "detach.h"
 #include "link.h"
+#include "lower.h"
 #include "read.h"
 #include "request.h"
 
 enum { READS_RESERVED = 64 };
 
 struct read {
+	struct lower lower;
 	struct volume *volume;		/* a reference */
 	struct bio *upper;
 	struct bvec_iter iter;		/* of ->upper as it came */
@@ -35,7 +37,6 @@ struct read {
 	unsigned int next;		/* the slot to ask next */
 	struct leg leg;
 	struct work_struct work;
-	struct bio clone;		/* last: bios follow */
 };
 
 static void repair_free(struct bio *repair)
@@ -76,14 +77,11 @@ static struct bio *repair_alloc(struct volume *v, const struct read *read)
 
 static void read_end(struct read *read, blk_status_t status)
 {
+	struct bio *upper = read->upper, *clone = read->lower.clone;
 	struct volume *v = read->volume;
-	struct bio *upper = read->upper;
 
-	bio_put(&read->clone);
-	/* What was split ends in its last piece, which has the others' errors by now. */
-	if (status)
-		upper->bi_status = status;
-	bio_endio(upper);
+	pool_put(&v->reads, read);
+	lower_end(upper, clone, status);
 	volume_put(v);
 }
 
@@ -213,16 +211,17 @@ static void read_remote(struct work_struct *work)
 		remote_end(read, BLK_STS_IOERR);
 }
 
-static void clone_done(struct bio *clone)
+static void local_done(struct lower *lower, blk_status_t status)
 {
-	struct read *read = container_of(clone, struct read, clone);
+	struct read *read = container_of(lower, struct read, lower);
 
 	/* A reader that may not wait gets to hear so. */
-	if (likely(!clone->bi_status) || clone->bi_status == BLK_STS_AGAIN) {
-		read_end(read, clone->bi_status);
+	if (likely(!status) || status == BLK_STS_AGAIN) {
+		read_end(read, status);
 		return;
 	}
 	volume_count(read->volume, REPL_C_ERRORS, 1);
+	INIT_WORK(&read->work, read_remote);
 	queue_work(repl_wq, &read->work);
 }
 
@@ -236,28 +235,28 @@ static void clone_done(struct bio *clone)
 void read_submit(struct volume *v, struct bio *bio)
 {
 	gfp_t gfp = bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT | __GFP_NOWARN : GFP_NOIO;
-	struct bio *clone = bio_alloc_clone(v->data.bdev, bio, gfp, &v->reads);
-	struct read *read;
+	struct read *read = pool_get(&v->reads, gfp);
 
-	if (!clone) {
+	if (read && !lower_init(&read->lower, bio, &v->read_clones, gfp)) {
+		pool_put(&v->reads, read);
+		read = NULL;
+	}
+	if (!read) {
 		bio_wouldblock_error(bio);
 		return;
 	}
-	read = container_of(clone, struct read, clone);
 	volume_get(v);
 	read->volume = v;
 	read->upper = bio;
 	read->iter = bio->bi_iter;
 	read->repair = NULL;
 	read->next = 0;
-	INIT_WORK(&read->work, read_remote);
 	if (READ_ONCE(v->diskless)) {
+		INIT_WORK(&read->work, read_remote);
 		queue_work(repl_wq, &read->work);
 		return;
 	}
-	clone->bi_end_io = clone_done;
-	clone->bi_opf &= ~REQ_POLLED;
-	submit_bio_noacct(clone);
+	lower_submit(&read->lower, v->data.bdev, REQ_POLLED, local_done);
 }
 
 /**
@@ -268,5 +267,17 @@ void read_submit(struct volume *v, struct bio *bio)
  */
 int read_init_volume(struct volume *v)
 {
-	return bioset_init(&v->reads, READS_RESERVED, offsetof(struct read, clone), 0);
+	int err = bioset_init(&v->read_clones, READS_RESERVED, 0, 0);
+
+	return err ?: pool_init(&v->reads, READS_RESERVED, sizeof(struct read));
+}
+
+/**
+ * read_exit_volume() - free it
+ * @v: no read is left; read_init_volume() may have failed
+ */
+void read_exit_volume(struct volume *v)
+{
+	pool_exit(&v->reads);
+	bioset_exit(&v->read_clones);
 }

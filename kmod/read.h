@@ -7,6 +7,7 @@
 
 void read_submit(struct volume *v, struct bio *bio);
 int read_init_volume(struct volume *v);
+void read_exit_volume(struct volume *v);
 
 /* Else a read is the disk's alone. */
 static inline bool read_has_peer(const struct volume *v)

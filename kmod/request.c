@@ -10,7 +10,7 @@
  *   sample	  Under io_lock, once: for every slot exactly one of a leg on its live
  *		  link, or its bits.  From here to "done" a bit or a leg stands for
  *		  the write, whatever happens to links meanwhile.
- *   local	  The clone goes to the backing device.
+ *   local	  The bio itself goes to the backing device (lower.h).
  *   done	  Local and all legs have ended.  A leg that was lost with its link
  *		  has set its bits by then (link_teardown()); the write is held until
  *		  the gate opens, that is until the new generation is durable.
@@ -54,23 +54,22 @@ static bool is_zero(const struct bio *bio)
 
 static void request_end(struct request *req)
 {
-	struct bio *upper = req->upper;
+	struct bio *upper = req->upper, *clone = req->lower.clone;
+	blk_status_t status = req->status;
 
-	/* What was split ends in its last piece, which has the others' errors by now. */
-	if (req->status)
-		upper->bi_status = req->status;
-	bio_put(&req->clone);
-	bio_endio(upper);
+	pool_put(&req->volume->requests, req);
+	lower_end(upper, clone, status);
 }
 
-/* All legs and the local write have ended: nobody else knows @req, but the range tree. */
-static void request_done(struct request *req)
+/*
+ * All legs and the local write have ended: nobody else knows @req, but the range tree.
+ * Return: false when it has to wait for the gate.
+ */
+static bool request_done(struct volume *v, struct request *req)
 {
-	struct volume *v = req->volume;
 	bool held, doubtful;
-	unsigned long flags;
 
-	spin_lock_irqsave(&v->io_lock, flags);
+	lockdep_assert_held(&v->io_lock);
 	if (req->tracked)
 		range_release(v, &req->range);
 	if (req->logged)
@@ -85,15 +84,22 @@ static void request_done(struct request *req)
 		list_add_tail(&req->sample.entry, &v->held);
 	else if (!--v->in_flight)
 		wake_up_all(&v->quiet);
-	spin_unlock_irqrestore(&v->io_lock, flags);
-	if (!held)
-		request_end(req);
+	return !held;
 }
 
 static void request_put(struct request *req)
 {
-	if (atomic_dec_and_test(&req->pending))
-		request_done(req);
+	struct volume *v = req->volume;
+	unsigned long flags;
+	bool ended;
+
+	if (!atomic_dec_and_test(&req->pending))
+		return;
+	spin_lock_irqsave(&v->io_lock, flags);
+	ended = request_done(v, req);
+	spin_unlock_irqrestore(&v->io_lock, flags);
+	if (ended)
+		request_end(req);
 }
 
 static void request_leg_done(struct leg *leg, enum leg_end end)
@@ -126,24 +132,28 @@ static void request_broken(struct request *req)
 static void request_local_done(struct request *req, blk_status_t status)
 {
 	struct volume *v = req->volume;
+	bool ended = false;
 	unsigned long flags;
 
 	req->status = status;
 	if (unlikely(status))
 		request_broken(req);
-	if (!is_flush(req->upper)) {
-		spin_lock_irqsave(&v->io_lock, flags);
+	spin_lock_irqsave(&v->io_lock, flags);
+	if (!req->flush) {
 		list_del(&req->sample.entry);
 		if (!list_empty(&v->drains))
 			drain_check(v);
-		spin_unlock_irqrestore(&v->io_lock, flags);
 	}
-	request_put(req);
+	if (atomic_dec_and_test(&req->pending))
+		ended = request_done(v, req);
+	spin_unlock_irqrestore(&v->io_lock, flags);
+	if (ended)
+		request_end(req);
 }
 
-static void request_clone_done(struct bio *clone)
+static void request_lower_done(struct lower *lower, blk_status_t status)
 {
-	request_local_done(container_of(clone, struct request, clone), clone->bi_status);
+	request_local_done(container_of(lower, struct request, lower), status);
 }
 
 static void request_zero(struct work_struct *work)
@@ -191,13 +201,12 @@ static void request_leg_fill(struct request *req, struct leg *leg)
 static void request_sample(struct volume *v, struct request *req)
 {
 	u64 offset = (u64)req->range.start << SECTOR_SHIFT;
-	bool flush = is_flush(req->upper);
 	unsigned int i;
 
 	lockdep_assert_held(&v->io_lock);
 	v->in_flight++;
 	req->remote = v->diskless && !v->replacing;
-	if (!flush) {
+	if (!req->flush) {
 		req->sample.number = ++v->sampled;
 		req->logged = v->log.on;
 		if (req->logged)
@@ -217,7 +226,7 @@ static void request_sample(struct volume *v, struct request *req)
 			request_leg_fill(req, leg);
 			atomic_inc(&req->pending);
 			link_queue(slot->link, leg);
-		} else if (slot->kind && !flush) {
+		} else if (slot->kind && !req->flush) {
 			slot_mark(v, slot, offset, req->upper->bi_iter.bi_size);
 		}
 	}
@@ -258,12 +267,12 @@ static enum passage request_try(struct volume *v, struct request *req)
 		return FAIL;
 	if (unlikely(v->gate))
 		return PARK;
-	if (!is_flush(req->upper) &&
+	if (!req->flush &&
 	    unlikely(!log_covers(v, (u64)req->range.start << SECTOR_SHIFT, req->upper->bi_iter.bi_size))) {
 		log_want(v, (u64)req->range.start << SECTOR_SHIFT, req->upper->bi_iter.bi_size);
 		return PARK;
 	}
-	if (!is_flush(req->upper) && range_busy(v, &req->range)) {
+	if (!req->flush && range_busy(v, &req->range)) {
 		v->overlap_waits = true;
 		return PARK;
 	}
@@ -279,8 +288,6 @@ static enum passage request_try(struct volume *v, struct request *req)
 
 static void request_local(struct request *req)
 {
-	struct bio *clone = &req->clone;
-
 	if (unlikely(req->remote)) {
 		request_local_done(req, BLK_STS_OK);
 		return;
@@ -290,26 +297,28 @@ static void request_local(struct request *req)
 		queue_work(req->volume->zeroing, &req->zero);
 		return;
 	}
-	clone->bi_end_io = request_clone_done;
 	/* A local "would block" or polling would look like a dead disk. */
-	clone->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
-	submit_bio_noacct(clone);
+	lower_submit(&req->lower, req->volume->data.bdev, REQ_NOWAIT | REQ_POLLED,
+		     request_lower_done);
 }
 
 static struct request *request_alloc(struct volume *v, struct bio *bio)
 {
 	gfp_t gfp = bio->bi_opf & REQ_NOWAIT ? GFP_NOWAIT | __GFP_NOWARN : GFP_NOIO;
-	struct bio *clone = bio_alloc_clone(v->data.bdev, bio, gfp, &v->requests);
-	struct request *req;
+	struct request *req = pool_get(&v->requests, gfp);
 
-	if (!clone)
+	if (!req)
 		return NULL;
-	req = container_of(clone, struct request, clone);
+	if (!lower_init(&req->lower, bio, &v->write_clones, gfp)) {
+		pool_put(&v->requests, req);
+		return NULL;
+	}
 	req->volume = v;
 	req->upper = bio;
 	req->range.start = bio->bi_iter.bi_sector;
 	req->range.last = req->range.start + max(bio_sectors(bio), 1u) - 1;
 	atomic_set(&req->pending, 1);
+	req->flush = is_flush(bio);
 	req->tracked = false;
 	req->lost = false;
 	req->acked = false;
@@ -360,7 +369,8 @@ static bool request_start(struct volume *v, struct bio *bio)
 		request_local(req);
 		return true;
 	}
-	bio_put(&req->clone);
+	lower_drop(&req->lower);
+	pool_put(&v->requests, req);
 	if (passage == FAIL)
 		bio_io_error(bio);
 	return passage != PARK;
@@ -517,5 +527,17 @@ void request_fail_parked(struct volume *v)
  */
 int request_init_volume(struct volume *v)
 {
-	return bioset_init(&v->requests, REQUESTS_RESERVED, offsetof(struct request, clone), 0);
+	int err = bioset_init(&v->write_clones, REQUESTS_RESERVED, 0, 0);
+
+	return err ?: pool_init(&v->requests, REQUESTS_RESERVED, sizeof(struct request));
+}
+
+/**
+ * request_exit_volume() - free it
+ * @v: no request is left; request_init_volume() may have failed
+ */
+void request_exit_volume(struct volume *v)
+{
+	pool_exit(&v->requests);
+	bioset_exit(&v->write_clones);
 }

@@ -51,8 +51,8 @@ static void volume_free(struct work_struct *work)
 		__free_page(v->meta_page);
 	kfree(v->next);
 	role_free_calls(v);
-	bioset_exit(&v->reads);
-	bioset_exit(&v->requests);
+	request_exit_volume(v);
+	read_exit_volume(v);
 	free_percpu(v->stats);
 	put_net_track(v->net, &v->net_tracker);
 	kfree(v);

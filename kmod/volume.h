@@ -37,6 +37,7 @@
 #include <uapi/linux/repl.h>
 #include "backing.h"
 #include "map.h"
+#include "pool.h"
 #include "ticket.h"
 
 struct cut;
@@ -181,8 +182,10 @@ struct volume {
 	wait_queue_head_t quiet;	/* ->in_flight or ->reading is 0, a link is gone */
 	struct work_struct resume;	/* parked writes go on */
 	struct work_struct free;	/* after the last put */
-	struct bio_set requests;	/* see request.c */
-	struct bio_set reads;		/* see read.c */
+	struct pool requests;		/* see request.c */
+	struct pool reads;		/* see read.c */
+	struct bio_set write_clones;	/* see lower.h */
+	struct bio_set read_clones;
 	struct gate_timer deadline[VOLUME_GATES];
 
 	struct mutex super_lock;	/* for a copy or a change of ->super, not across I/O */

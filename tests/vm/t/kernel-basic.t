@@ -48,6 +48,17 @@ ok "both copies are equal" equal /dev/vda /dev/vdb
 diag "overlaps: $(get 0 overlaps), writes $(get 0 writes), applied $(get 1 applied)"
 ok "zeroes" run_quiet blkdiscard -z -o 1M -l 20M /dev/repl0
 ok "both copies are equal" equal /dev/vda /dev/vdb
+# The block layer makes a chain of the pieces, and of what reads and writes it back.
+limit=/sys/block/repl0/queue/max_sectors_kb
+whole=$(cat $limit)
+echo 64 >$limit
+pattern 5 $((6 << 20)) >/run/pieces
+ok "writes that the block layer splits" run_quiet dd if=/run/pieces of=/dev/repl0 bs=1M seek=8 oflag=direct
+ok "come back whole from reads that it splits" \
+	cmp <(dd if=/dev/repl0 bs=1M skip=8 count=6 iflag=direct status=none) /run/pieces
+ok "both copies are equal" equal /dev/vda /dev/vdb
+echo "$whole" >$limit
+rm /run/pieces
 
 # Frozen while a page is on its way: whoever wants to change it has to wait, or the copies would get what he is at.
 change_it() { # : says whether it could be changed
