@@ -21,6 +21,7 @@ static const char good_agent[] =
 	"  listen = 10.0.0.1:7000\r\n"
 	"listen = [fd00::1]\n"
 	"socket = /run/x.sock\n"
+	"failover-socket = /run/f.sock\n"
 	"\n"
 	"[peer \"mail2\"]\n"
 	"address = mail2.example.org   ; its cable\n"
@@ -106,6 +107,7 @@ static void test_agent(void)
 	is_text(a.name, "mail1", "the node's name");
 	is_text(a.key_path, "/etc/repl/key", "its key");
 	is_text(a.socket, "/run/x.sock", "its socket");
+	is_text(a.failover_socket, "/run/f.sock", "and its failover helper's");
 	ok(a.listen_count == 2 && !strcmp(a.listen[0].host, "10.0.0.1") &&
 	   !strcmp(a.listen[0].port, "7000"), "listen with a port, indented, CR at the end");
 	ok(!strcmp(a.listen[1].host, "fd00::1") && !strcmp(a.listen[1].port, "7788"),
@@ -118,7 +120,8 @@ static void test_agent(void)
 	   !config_find_peer_key(&a, (const uint8_t[REPL_KEY_BYTES]) {}), "and by key");
 	ok(!parse_agent("[node]\nname=a\nkey=/k\n", &a) && a.listen_count == 1 &&
 	   !a.listen[0].host[0] && !strcmp(a.listen[0].port, "7788") &&
-	   !strcmp(a.socket, CONFIG_SOCKET), "defaults");
+	   !strcmp(a.socket, CONFIG_SOCKET) &&
+	   !strcmp(a.failover_socket, CONFIG_FAILOVER), "defaults");
 }
 
 static void test_volume(void)
@@ -172,7 +175,7 @@ static void test_bad_form(void)
 	bad_agent(NODE "nonsense\n", "agent.conf:4: neither [section] nor key = value");
 	bad_agent("x = 1\n" NODE, "agent.conf:1: x stands before any [section]");
 	bad_agent(NODE "colour = red\n", "agent.conf:4: unknown key colour in [node]; "
-		  "expected name, key, listen, socket\n");
+		  "expected name, key, listen, socket, failover-socket\n");
 	bad_agent(NODE "[nodes]\nx=1\n", "agent.conf:4: [nodes]: unknown section; "
 		  "expected [node], [peer \"NAME\"]\n");
 	bad_agent(NODE "[node]\n", "agent.conf:4: [node] stands here a second time");
