@@ -13,6 +13,9 @@ MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+DOCDIR ?= $(PREFIX)/share/doc/repl
+# Pacemaker looks nowhere else.
+OCFDIR ?= /usr/lib/ocf/resource.d
 # A test that is about no kernel is run on one of them only; ONCE= runs all on each.
 ONCE ?= 1
 export REPL_VM_ONCE := $(ONCE)
@@ -153,11 +156,14 @@ check-crash: all vm-programs ## crash points (POINTS=1000 BOOTED=8 SEED=random, 
 
 # --- installation -------------------------------------------------------------------------------------------------
 
-programs = $(wildcard $(BUILD)/bin/*) $(wildcard scripts/repl-*)
+programs = $(wildcard $(BUILD)/bin/*) $(wildcard scripts/repl-*) $(wildcard scripts/keepalived/repl-*)
 units := $(wildcard scripts/systemd/*)
 rules := $(wildcard scripts/udev/*.rules)
 sysusers := $(wildcard scripts/sysusers/*.conf)
 manuals := $(wildcard docs/man/*.[1-9])
+# As its directory is named: examples of other programs' configuration have one each.
+examples := docs/pacemaker.md $(wildcard scripts/keepalived/*.conf scripts/multipath/*.conf)
+example_path = $(DOCDIR)/$(if $(filter scripts/%,$(1)),$(patsubst scripts/%,%,$(1)),$(notdir $(1)))
 manual_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 
 .PHONY: install
@@ -169,6 +175,8 @@ install: tools module-$(KVER) ## programs, module for KVER, units, udev rule, ma
 	$(foreach f,$(rules),install -D -m 644 $f $(DESTDIR)$(UDEVDIR)/$(notdir $f) &&) true
 	$(foreach f,$(sysusers),install -D -m 644 $f $(DESTDIR)$(SYSUSERSDIR)/$(notdir $f) &&) true
 	$(foreach f,$(manuals),install -D -m 644 $f $(DESTDIR)$(call manual_path,$f) &&) true
+	$(foreach f,$(examples),install -D -m 644 $f $(DESTDIR)$(call example_path,$f) &&) true
+	install -D -m 755 scripts/ocf/repl $(DESTDIR)$(OCFDIR)/repl/repl
 	$(MAKE) -C $(call kernel_build,$(KVER)) M=$(abspath $(BUILD))/$(KVER) \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(abspath $(DESTDIR))) CONFIG_MODULE_SIG_ALL= modules_install
 	$(if $(DESTDIR),,depmod $(call kernel_version,$(KVER)))
@@ -193,6 +201,7 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(UDEVDIR)/,$(notdir $(rules)))
 	rm -f $(addprefix $(DESTDIR)$(SYSUSERSDIR)/,$(notdir $(sysusers)))
 	rm -f $(foreach f,$(manuals),$(DESTDIR)$(call manual_path,$f))
+	rm -f $(foreach f,$(examples),$(DESTDIR)$(call example_path,$f)) $(DESTDIR)$(OCFDIR)/repl/repl
 	[ ! -e $(DESTDIR)$(DKMSDIR)/$(dkms) ] || $(if $(DESTDIR),true,dkms remove --all $(subst -,/,$(dkms)))
 	rm -rf $(DESTDIR)$(DKMSDIR)/$(dkms)
 	[ ! -d $(DESTDIR)/lib/modules/$(call kernel_version,$(KVER)) ] || \

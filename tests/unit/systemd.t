@@ -25,7 +25,7 @@ is "$(setting repl-volume@.service Restart)" on-failure 'a volume that could not
 if command -v systemd-analyze >/dev/null; then
 	# systemd looks whether the programs are there.
 	for unit in "$units"/*; do sed 's,@SBINDIR@/[a-z-]*,/bin/true,' "$unit" >"$box/units/$(basename "$unit")"; done
-	for unit in repl-volume@.service repl-backup@.service repl-backup@.timer; do
+	for unit in repl-volume@.service repl-backup@.service repl-backup@.timer repl-primary@.service repl@.target; do
 		cp "$box/units/$unit" "$box/units/${unit/@/@spool}"
 	done
 	cp "$box/units/repl-failover@.service" "$box/units/repl-failover@0.service"
