@@ -160,6 +160,34 @@ static void mark_others(struct sk *k, unsigned int except, uint64_t block)
 	}
 }
 
+/* Who has waited too long for a block makes the cut void. */
+static void expire(const struct sk *k, struct sk_slot *s)
+{
+	for (unsigned int b = 0; b < SK_BLOCKS && s->cut_open && s->frozen; b++)
+		if (s->wanted[b] && !s->released[b] && k->now - s->wanted[b] >= REPL_HOLD_MS) {
+			s->frozen = false;
+			s->is_void = true;
+		}
+}
+
+/* Must a write to this block wait for the reader of a cut? */
+static bool held(struct sk *k, uint64_t block)
+{
+	bool waits = false;
+
+	for (unsigned int i = 0; i < SK_SLOTS; i++) {
+		struct sk_slot *s = &k->slot[i];
+
+		expire(k, s);
+		if (!s->cut_open || !s->frozen || !s->cut[block] || s->released[block])
+			continue;
+		if (!s->wanted[block])
+			s->wanted[block] = k->now;
+		waits = true;
+	}
+	return waits;
+}
+
 static bool deliver(struct sk_link *l, const struct sk_frame *f, struct sk *from, struct sk *to,
 		    unsigned int to_slot)
 {
@@ -180,17 +208,25 @@ static bool deliver(struct sk_link *l, const struct sk_frame *f, struct sk *from
 	return true;
 }
 
+/* What waits for the reader of a cut is passed by what comes after it. */
 void sk_pump(struct sk_link *l)
 {
-	while (l->alive && l->frames && l->end[0] && l->end[1]) {
-		struct sk *from = l->end[l->primary_end], *to = l->end[!l->primary_end];
-		struct sk_frame f = l->frame[0];
+	unsigned int at = 0;
 
+	while (l->alive && at < l->frames && l->end[0] && l->end[1]) {
+		struct sk *from = l->end[l->primary_end], *to = l->end[!l->primary_end];
+		struct sk_frame f = l->frame[at];
+
+		if (!f.generation && !to->primary && held(to, f.block)) {
+			at++;
+			continue;
+		}
 		if (!deliver(l, &f, from, to, l->slot[!l->primary_end])) {
 			l->alive = false;
 			return;
 		}
-		memmove(l->frame, l->frame + 1, --l->frames * sizeof(l->frame[0]));
+		l->frames--;
+		memmove(l->frame + at, l->frame + at + 1, (l->frames - at) * sizeof(l->frame[0]));
 	}
 }
 
@@ -236,7 +272,9 @@ bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now)
 {
 	struct sk_frame f = { .block = block, .value = value };
 
-	if (!k->primary || k->write_pending || (k->gate_join && now < k->gate_until))
+	k->now = now;
+	if (!k->primary || k->write_pending || (k->gate_join && now < k->gate_until) ||
+	    held(k, block))
 		return false;
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
 		if (k->slot[i].link && (!k->slot[i].link->alive ||
@@ -445,10 +483,29 @@ static int cut(struct sk *k, const struct op *op, const char **why)
 
 	if (!s->kind || s->link || s->cut_open)
 		return refuse(why, EBUSY, "the slot has a link or a cut");
+	if (op->flags != REPL_CUT_UNFROZEN && op->flags != REPL_CUT_FROZEN)
+		return refuse(why, EINVAL, "a cut is either frozen or unfrozen");
 	memcpy(s->cut, s->dirty, sizeof(s->cut));
 	memset(s->dirty, false, sizeof(s->dirty));
+	memset(s->released, false, sizeof(s->released));
+	memset(s->wanted, 0, sizeof(s->wanted));
 	s->cut_open = true;
+	s->frozen = op->flags == REPL_CUT_FROZEN;
+	s->is_void = false;
 	return 0;
+}
+
+void sk_release(struct sk *k, unsigned int slot, uint64_t block)
+{
+	k->slot[slot].released[block] = true;
+}
+
+int sk_valid(struct sk *k, unsigned int slot)
+{
+	struct sk_slot *s = &k->slot[slot];
+
+	expire(k, s);
+	return !s->cut_open ? -EINVAL : s->is_void ? -ETIMEDOUT : 0;
 }
 
 void sk_abort(struct sk *k, unsigned int slot)
@@ -468,6 +525,7 @@ void sk_thaw(struct sk *k)
 int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 	  const char **why)
 {
+	k->now = now;
 	switch (op->kind) {
 	case OP_SLOT_SET:
 		return slot_set(k, op, why);
@@ -489,6 +547,8 @@ int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 	case OP_CUT:
 		return cut(k, op, why);
 	case OP_COMMIT:
+		if (sk_valid(k, op->slot) == -ETIMEDOUT)
+			return refuse(why, ETIMEDOUT, "the cut is void");
 		k->slot[op->slot].cut_open = false;
 		return 0;
 	default:

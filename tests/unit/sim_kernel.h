@@ -48,6 +48,11 @@ struct sk_slot {
 	bool dirty[SK_BLOCKS];
 	bool cut[SK_BLOCKS];
 	bool cut_open;
+	/* Of a frozen cut: */
+	bool frozen;			/* false, too, when it is void */
+	bool is_void;
+	bool released[SK_BLOCKS];
+	uint64_t wanted[SK_BLOCKS];	/* since when a write waits for it, ms; 0: none does */
 	struct sk_link *link;
 	uint64_t pending;		/* writes not answered by this peer */
 };
@@ -65,6 +70,7 @@ struct sk {
 	bool cached[SK_BLOCKS];		/* ... if the device has not been flushed since */
 	bool gate_join;
 	uint64_t gate_until;		/* ms */
+	uint64_t now;			/* ms; of the last call that said it */
 	bool changed;			/* an event is due */
 	bool write_pending;		/* at most one at a time */
 	uint64_t write_block, write_value;
@@ -83,6 +89,12 @@ int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 	  const char **why);
 
 void sk_abort(struct sk *k, unsigned int slot);
+
+/** sk_release - a block of a frozen cut has been read */
+void sk_release(struct sk *k, unsigned int slot, uint64_t block);
+
+/** sk_valid - 0, or -ETIMEDOUT when the slot's cut is void */
+int sk_valid(struct sk *k, unsigned int slot);
 void sk_thaw(struct sk *k);
 
 /** sk_write - an application's write. Return: false: it must wait */

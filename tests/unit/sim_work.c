@@ -48,7 +48,7 @@ static void send_blocks(struct sim_pair *io, struct sim_conn *c, unsigned int en
 	net_post(c, !end, ask ? REPL_MSG_DIGESTS : REPL_MSG_BLOCKS, b, count * sizeof(*b));
 }
 
-/* A few blocks as they are now, then more a little later: an unfrozen cut. */
+/* A few blocks as they are now, then more a little later; of a frozen cut, as they were. */
 static void send_some(struct sim_event *ev)
 {
 	struct sim_pair *io = sim_io(ev->pair);
@@ -72,6 +72,7 @@ static void send_some(struct sim_event *ev)
 			continue;
 		b[count].block = io->delta_at;
 		b[count++].value = n->kernel.data[io->delta_at];
+		sk_release(&n->kernel, (unsigned int)io->cut_slot, io->delta_at);
 	}
 	if (count) {
 		send_blocks(io, c, end, b, count);
@@ -418,6 +419,9 @@ void work_pump_links(struct sim *s)
 			work_forget_link(s, l);
 			continue;
 		}
+		for (int end = 0; end < 2; end++)
+			if (l->end[end])
+				l->end[end]->now = s->now;
 		sk_pump(l);
 		for (int end = 0; end < 2 && !l->alive; end++) {
 			for (unsigned int n = 0; n < s->nodes; n++) {
@@ -470,6 +474,8 @@ static void commit(struct sim_node *n, struct pair *p, const struct op *op)
 	if (io->cut_slot >= 0) {
 		real.slot = (uint8_t)io->cut_slot;
 		error = sk_op(&n->kernel, &real, NULL, n->sim->now, &why);
+		/* It is closed, whatever came of it. */
+		sk_abort(&n->kernel, real.slot);
 	}
 	io->cut_slot = -1;
 	sim_op_done(n, p->volume, p, OP_COMMIT, op->turn, error, why);

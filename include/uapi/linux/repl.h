@@ -90,10 +90,11 @@
  *	REPL_CUT_IOC_ABORT, or closing, makes them dirty again.
  *	Frozen, the cut's blocks stay as they were at one instant: a later write to one waits,
  *	of an application as well as of a peer, until REPL_CUT_IOC_RELEASE says that it has
- *	been read.  Each block is handed out once, and those that a write waits for first.
+ *	been read.  Each block is handed out once, and those that a write waits for first: who
+ *	asks for few extents at a time learns early of them.
  *	When a write has waited for REPL_A_HOLD_MS the cut is void: nothing waits any more, and
- *	COMMIT fails with ETIMEDOUT, as REPL_CUT_IOC_VALID does.  Whoever stores what was read
- *	asks that after the last release, and before it counts.
+ *	COMMIT fails with ETIMEDOUT, as read and REPL_CUT_IOC_VALID do.  Whoever stores what
+ *	was read asks VALID after the last release, and before it counts.
  *
  * REPL_CMD_LINK_ADD: REPL_A_MINOR, REPL_A_SLOT, REPL_A_SOCK_FD, REPL_A_COOKIE,
  *	REPL_A_LINK_FLAGS, [REPL_A_TIMEOUT_MS], [REPL_A_STUCK_MS]; with
