@@ -209,6 +209,12 @@ static bool receive_request(struct link *link, const struct frame *frame)
 	}
 	if (frame->type == REPL_FRAME_WRITE)
 		WRITE_ONCE(link->received_bytes, link->received_bytes + frame->length);
+	/* Asked again under the lock when it begins; one that is damaged is not asked for again. */
+	if (changes_data(frame) && READ_ONCE(link->volume->primary)) {
+		link_kill(link, "the peer has sent a write, but this node is primary");
+		apply_free(apply);
+		return false;
+	}
 	if (payload_damaged(apply, frame)) {
 		apply_answer(apply, REPL_STATUS_RESEND);
 		return true;
