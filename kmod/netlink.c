@@ -505,6 +505,41 @@ static int get_leader(struct genl_info *info, struct op *op)
 	return 0;
 }
 
+static int do_epoch(struct sk_buff *skb, struct genl_info *info)
+{
+	struct op *op;
+	int err;
+
+	if (MISSING(info, REPL_A_MINOR))
+		return -EINVAL;
+	op = op_for(info, role_epoch, &err);
+	return op ? start(info, op) : err;
+}
+
+static int do_commit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct op *op;
+	int err;
+	u8 slot;
+
+	if (MISSING(info, REPL_A_GENERATION, REPL_A_EPOCH))
+		return -EINVAL;
+	op = op_for_slot(info, slot_commit, &slot, &err);
+	if (!op)
+		return err;
+	op->u.link.slot = slot;
+	get_id(info, REPL_A_GENERATION, &op->u.link.generation);
+	op->u.link.epoch = nla_get_u64(info->attrs[REPL_A_EPOCH]);
+	if (info->attrs[REPL_A_HISTORY]) {
+		op->u.link.flags = REPL_LINK_FOLLOW;
+		err = get_leader(info, op);
+	}
+	if (!err)
+		return start(info, op);
+	op_discard(op);
+	return err;
+}
+
 static int do_link_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct why why = {};
@@ -647,6 +682,8 @@ static const struct genl_small_ops ops[] = {
 	{ .cmd = REPL_CMD_LINK_DEL,	.doit = do_link_del,	.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_RESIZE,	.doit = do_resize,	.flags = GENL_ADMIN_PERM },
 	{ .cmd = REPL_CMD_REPLACE,	.doit = do_replace,	.flags = GENL_ADMIN_PERM },
+	{ .cmd = REPL_CMD_EPOCH,	.doit = do_epoch,	.flags = GENL_ADMIN_PERM },
+	{ .cmd = REPL_CMD_COMMIT,	.doit = do_commit,	.flags = GENL_ADMIN_PERM },
 };
 
 static const struct genl_multicast_group groups[] = {

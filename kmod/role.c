@@ -149,16 +149,17 @@ static int commit_generation(struct volume *v, struct why *why)
 
 /*
  * A new generation: durable here, then on every live peer.  @set and @clear are
- * superblock flags that change with it.
+ * superblock flags that change with it, @epochs is how many the epoch counts up.
  */
-static int begin_generation(struct volume *v, u32 set, u32 clear, struct answers *answers,
-			    struct why *why)
+static int begin_generation(struct volume *v, u32 set, u32 clear, u64 epochs,
+			    struct answers *answers, struct why *why)
 {
 	struct repl_frame_generation body = { .previous = v->super.generation };
 	struct repl_super *s = meta_edit(v);
 	int err;
 
 	get_random_bytes(&body.generation, sizeof(body.generation));
+	le64_add_cpu(&s->epoch, epochs);
 	body.epoch = s->epoch;
 	if (id_is_zero(&s->uuid))
 		get_random_bytes(&s->uuid, sizeof(s->uuid));
@@ -241,7 +242,7 @@ static void go_on(struct volume *v)
 			netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
 		return;
 	}
-	err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, &answers, &why);
+	err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 0, &answers, &why);
 	/* Who has refused is live no more; its loss is handled by a step of its own. */
 	if (!err)
 		end_refusing(v, answers.calls);
@@ -324,6 +325,53 @@ int role_resume(struct op *op, struct why *why)
 		return why_set(why, -EAGAIN, "%s: another peer was lost meanwhile: look at status, and resume again",
 			       v->name);
 	return err;
+}
+
+/* -------------------------------------------------------------- epochs -- */
+
+static int check_frozen(struct volume *v, struct why *why)
+{
+	int err = 0;
+
+	spin_lock_irq(&v->io_lock);
+	if (!v->primary)
+		err = why_set(why, -EINVAL, "%s is not primary: nothing is written that an epoch could end",
+			      v->name);
+	else if (v->failing || v->diskless)
+		err = why_set(why, -EIO, "%s: its disk has failed", v->name);
+	else if (!(v->gate & REPL_GATE_JOIN) || !list_empty(&v->writes))
+		err = why_set(why, -EAGAIN,
+			      "%s: writes go on: freeze it for the join, and wait for the ticket", v->name);
+	spin_unlock_irq(&v->io_lock);
+	return err;
+}
+
+/**
+ * role_epoch() - REPL_CMD_EPOCH
+ * @op: control
+ * @why: filled in on error
+ *
+ * The freeze may reach its deadline while the generation is being made.  Then a write may
+ * have been complete in the old one that no cut of this freeze has, so the caller learns it.
+ * Only the caller freezes for the join, so a gate that is still shut has not been open.
+ */
+int role_epoch(struct op *op, struct why *why)
+{
+	struct volume *v = op->volume;
+	struct answers answers = {};
+	bool shut;
+	int err;
+
+	err = check_frozen(v, why);
+	if (!err)
+		err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 1, &answers, why);
+	if (err)
+		return err;
+	end_refusing(v, answers.calls);
+	spin_lock_irq(&v->io_lock);
+	shut = v->primary && (v->gate & REPL_GATE_JOIN);
+	spin_unlock_irq(&v->io_lock);
+	return shut ? 0 : why_set(why, -ETIMEDOUT, "%s: the freeze has ended meanwhile", v->name);
 }
 
 /* --------------------------------------------- a peer's new generation -- */
@@ -516,7 +564,7 @@ static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
 	if (!before)
 		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
 	promotion_flags(v, flags, &set, &clear);
-	err = begin_generation(v, set, clear, &answers, why);
+	err = begin_generation(v, set, clear, 0, &answers, why);
 	if (err || answers.lost || answers.refused || !become_primary(v, live)) {
 		take_back(v, before, &answers, why);
 		err = err ?: why_set(why, -ECONNABORTED,

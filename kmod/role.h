@@ -19,6 +19,7 @@ void role_peer_lost(struct volume *v);
 void role_lost_work(struct work_struct *work);
 int role_go_on(struct volume *v, struct why *why);
 int role_resume(struct op *op, struct why *why);
+int role_epoch(struct op *op, struct why *why);
 void role_adopt_generation(struct apply *apply);
 int role_flush_live(struct volume *v, struct why *why);
 bool role_tell_settled(struct volume *v, bool name);

@@ -471,6 +471,80 @@ int slot_follow(struct op *op, struct why *why)
 	return meta_commit(v, why);
 }
 
+static int commit_refused(struct volume *v, const struct op *op, struct why *why)
+{
+	const struct slot *slot = &v->slot[op->u.link.slot];
+	int err = 0;
+
+	if (v->super.slot[op->u.link.slot].kind != REPL_SLOT_PEER)
+		return why_set(why, -ENOENT, "%s: slot %u is no peer's", v->name, op->u.link.slot);
+	if (id_is_zero(&op->u.link.generation))
+		return why_set(why, -EINVAL, "%s: nothing can be equal in no generation", v->name);
+	spin_lock_irq(&v->io_lock);
+	if (op->u.link.flags & REPL_LINK_FOLLOW) {
+		if (v->primary)
+			err = why_set(why, -EBUSY, "%s is primary here: demote it first", v->name);
+		else if (v->live)
+			err = why_set(why, -EBUSY, "%s has a live link: end it first", v->name);
+		else if (v->diskless)
+			err = detach_refuse(v, why);
+	} else if (slot->link || slot->closing) {
+		err = why_set(why, -EBUSY, "%s: slot %u has a link, or its last one is not done",
+			      v->name, slot->index);
+	}
+	spin_unlock_irq(&v->io_lock);
+	return err;
+}
+
+/* This copy is the leader's of that generation; and where that one is now, it is newer. */
+static void record_follow(struct repl_super *s, const struct op *op)
+{
+	s->generation = op->u.link.generation;
+	s->epoch = cpu_to_le64(op->u.link.epoch);
+	memcpy(s->history, op->u.link.history, sizeof(s->history));
+	s->flags |= cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_IDENTITY);
+	s->flags &= ~cpu_to_le32(REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE | REPL_SB_PRIMARY |
+				 REPL_SB_UNPROVEN | REPL_SB_CRASHED);
+	s->slot[op->u.link.slot].flags |= cpu_to_le32(REPL_SS_AHEAD);
+}
+
+/**
+ * slot_commit() - REPL_CMD_COMMIT
+ * @op: control; REPL_LINK_FOLLOW in its flags: this copy is the one that has become equal
+ * @why: filled in on error
+ */
+int slot_commit(struct op *op, struct why *why)
+{
+	bool follows = op->u.link.flags & REPL_LINK_FOLLOW;
+	struct volume *v = op->volume;
+	struct repl_super_slot *record;
+	struct repl_super *s;
+	int err;
+
+	if (follows)
+		wait_for_closing(v);
+	err = commit_refused(v, op, why);
+	if (err)
+		return err;
+	/* The generation speaks of what is on stable media, not of what a cache holds. */
+	err = follows ? blkdev_issue_flush(v->data.bdev) : 0;
+	if (err) {
+		detach_flush_lost(v);
+		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
+	}
+	s = meta_edit(v);
+	record = &s->slot[op->u.link.slot];
+	record->generation = op->u.link.generation;
+	record->epoch = cpu_to_le64(op->u.link.epoch);
+	record->flags &= ~cpu_to_le32(REPL_SS_LIVE | REPL_SS_AHEAD);
+	if (follows)
+		record_follow(s, op);
+	err = meta_commit(v, why);
+	if (!err && follows)
+		detach_mended(v);
+	return err;
+}
+
 static void record_join(struct volume *v, const struct op *op)
 {
 	struct repl_super *s = meta_edit(v);
@@ -485,7 +559,7 @@ static void record_join(struct volume *v, const struct op *op)
 	}
 	s->flags &= ~cpu_to_le32(REPL_SB_UNPROVEN | REPL_SB_CRASHED);
 	record->flags |= cpu_to_le32(REPL_SS_LIVE);
-	record->flags &= ~cpu_to_le32(REPL_SS_FULL);
+	record->flags &= ~cpu_to_le32(REPL_SS_FULL | REPL_SS_AHEAD);
 	record->generation = s->generation;
 	record->epoch = s->epoch;
 }

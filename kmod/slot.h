@@ -22,6 +22,7 @@ u64 slot_dirty(const struct slot *slot);
 int slot_set(struct op *op, struct why *why);
 int slot_mark_extents(struct op *op, struct why *why);
 int slot_follow(struct op *op, struct why *why);
+int slot_commit(struct op *op, struct why *why);
 int slot_join(struct op *op, struct why *why);
 void slot_join_drop(struct op *op);
 int slot_leave(struct op *op, struct why *why);

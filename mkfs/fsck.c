@@ -232,6 +232,7 @@ static const struct flag_word {
 }, slot_words[] = {
 	{ REPL_SS_LIVE,		"live" },
 	{ REPL_SS_FULL,		"full" },
+	{ REPL_SS_AHEAD,	"ahead" },
 	{}
 };
 

@@ -94,7 +94,9 @@ enum repl_slot_flags {
 	REPL_SS_LIVE		= 1 << 0,
 	/* Set by the administrator or by a first copy: every block of the map counts as dirty. */
 	REPL_SS_FULL		= 1 << 1,
-	REPL_SS_FLAGS_ALL	= (1 << 2) - 1,
+	/* The copy there has gone on from 'generation': this one is all of it, and older. */
+	REPL_SS_AHEAD		= 1 << 2,
+	REPL_SS_FLAGS_ALL	= (1 << 3) - 1,
 };
 
 /* One consumer of the volume's changes. */

@@ -139,6 +139,8 @@ enum repl_msg_type {
 	REPL_MSG_RESOLVE	= 25,	/* of a split: struct repl_msg_resolve, then words */
 	REPL_MSG_GROW		= 26,	/* struct repl_msg_grow: be as large, or say how large you can be */
 	REPL_MSG_GROWN		= 27,	/* struct repl_msg_grow, then words when refused */
+	REPL_MSG_COMMIT		= 28,	/* leader: the deltas staged are, together, this; struct repl_msg_volume */
+	REPL_MSG_COMMITTED	= 29,	/* follower: durably my copy; struct repl_msg_volume */
 	REPL_MSG_TAKE_OVER	= 34,	/* struct repl_msg_take_over: could you, or do, serve the volume? */
 	REPL_MSG_TAKEN		= 35,	/* struct repl_msg_take_over, then words: the answer */
 };
@@ -177,7 +179,8 @@ enum repl_msg_volume_flags {
 	REPL_MV_LINK_PLAIN	= 1 << 8,	/* wants its links without TLS */
 	REPL_MV_LIVE		= 1 << 9,	/* the kernel holds a live link to you: 'cookie' */
 	REPL_MV_FAILING		= 1 << 10,	/* its disk has failed: leads and follows nobody */
-	REPL_MV_ALL		= (1 << 11) - 1,
+	REPL_MV_STAGES		= 1 << 11,	/* FOLLOWING: my copy stays as it is until COMMIT, or LINK_ADOPT */
+	REPL_MV_ALL		= (1 << 12) - 1,
 };
 
 /* All that verdict() needs to know of a node's copy. */

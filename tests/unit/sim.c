@@ -198,7 +198,8 @@ void sim_settle(struct sim_node *n)
 void sim_agent_start(struct sim_node *n)
 {
 	struct volume_settings set = {
-		.join_limit_ms = 200, .timeout_ms = TIMEOUT_MS, .stuck_ms = 60000,
+		.join_limit_ms = n->sim->join_limit_ms, .timeout_ms = TIMEOUT_MS, .stuck_ms = 60000,
+		.stages = n->sim->stage_most, .direct_apply = !n->sim->no_direct,
 	};
 	struct sim *s = n->sim;
 
@@ -227,6 +228,7 @@ void sim_agent_start(struct sim_node *n)
 		io->cut_slot = -1;
 		p->io = io;
 	}
+	work_start(n);
 	core_start(n->volume);
 	sim_settle(n);
 }
@@ -350,6 +352,8 @@ void sim_init(struct sim *s, unsigned int nodes, uint64_t seed)
 	s->rng = seed;
 	s->nodes = nodes;
 	s->now = 1000;
+	s->join_limit_ms = 200;
+	s->stage_most = SIM_STAGE_MAX;
 	for (unsigned int i = 0; i < nodes; i++) {
 		struct sim_node *n = &s->node[i];
 
@@ -385,6 +389,38 @@ void sim_exit(struct sim *s)
 
 /* --------------------------------------------------------------- running -- */
 
+static void note_write(struct sim *s, uint64_t block)
+{
+	s->written++;
+	if (!s->ordered)
+		return;
+	if (s->written >= SIM_LOG_MAX) {
+		sim_broke(s, "the log of writes is long enough", "");
+		return;
+	}
+	s->log_block[s->written] = (uint16_t)block;
+	s->log_before[s->written] = s->log_last[block];
+	s->log_last[block] = (uint32_t)s->written;
+}
+
+bool sim_prefix(const struct sim *s, const struct sim_node *n)
+{
+	uint64_t newest = 0;
+
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		if (n->kernel.data[b] > newest)
+			newest = n->kernel.data[b];
+	for (unsigned int b = 0; b < SK_BLOCKS; b++) {
+		uint64_t want = s->log_last[b];
+
+		while (want > newest)
+			want = s->log_before[want];
+		if (n->kernel.data[b] != want)
+			return false;
+	}
+	return true;
+}
+
 static void application(struct sim *s)
 {
 	for (unsigned int i = 0; i < s->nodes; i++) {
@@ -397,9 +433,12 @@ static void application(struct sim *s)
 			k->write_pending = false;
 			s->acked[k->write_block] = k->write_value;
 		}
-		if (s->writing && k->primary && s->node[i].powered && !sim_random(s, 4) &&
-		    sk_write(k, sim_random(s, SK_BLOCKS), s->written + 1, s->now))
-			s->written++;
+		if (s->writing && k->primary && s->node[i].powered && !sim_random(s, 4)) {
+			uint64_t block = sim_random(s, SK_BLOCKS);
+
+			if (sk_write(k, block, s->written + 1, s->now))
+				note_write(s, block);
+		}
 		if (s->node[i].powered && !sim_random(s, 16))
 			sk_settle(k);
 	}
@@ -467,6 +506,9 @@ static void check(struct sim *s)
 	unsigned int primaries = 0;
 
 	check_links(s);
+	for (unsigned int i = 0; s->ordered && i < s->nodes; i++)
+		if ((s->node[i].kernel.flags & REPL_SB_CONSISTENT) && !sim_prefix(s, &s->node[i]))
+			sim_broke(s, "a consistent copy is a past state of the volume", s->node[i].name);
 	for (unsigned int i = 0; i < s->nodes; i++)
 		for (unsigned int n = 0; n < i; n++)
 			check_doubts(s, &s->node[n], &s->node[i]);

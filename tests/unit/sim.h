@@ -12,7 +12,7 @@
 #include "core.h"
 #include "sim_kernel.h"
 
-enum { SIM_NODES_MAX = 3, SIM_COUNTERS_MS = 1000 };
+enum { SIM_NODES_MAX = 3, SIM_COUNTERS_MS = 1000, SIM_STAGE_MAX = 16384, SIM_LOG_MAX = 1 << 16 };
 
 struct sim_conn;
 struct sim_event;
@@ -23,7 +23,7 @@ struct sim_pair {
 	struct pair *pair;
 	struct sk_link *link;		/* proven, not adopted */
 	uint32_t cut_turn, link_turn, delta_turn, apply_turn;
-	bool cut_waiting, link_waiting, sending, applying, apply_ended;
+	bool cut_waiting, link_waiting, sending, applying, apply_ended, staging;
 	int cut_slot;			/* -1: no cut */
 	uint64_t link_cookie, link_since;
 	struct msg_delta delta;		/* being sent */
@@ -47,6 +47,15 @@ struct sim_node {
 	bool powered;
 	unsigned int incarnation;	/* of the agent */
 	bool crashed;			/* its volume was not stopped cleanly */
+	struct {
+		bool sealed;			/* durable, whole */
+		struct staged what;
+		unsigned int count, at;		/* blocks in it; applied */
+		uint64_t block[SIM_STAGE_MAX], value[SIM_STAGE_MAX];
+		uint32_t mask;
+		struct sim_pair *owner;		/* of an unsealed one; NULL: none */
+	} stage;
+	unsigned int commits;			/* epochs that this copy has become */
 	uint64_t kernel_busy;		/* ops are one at a time */
 	struct core core;
 	struct volume *volume;
@@ -84,6 +93,12 @@ struct sim {
 	bool writing;			/* an application writes on the primary */
 	uint64_t written, acked[SK_BLOCKS];
 	uint64_t counters_at;
+	uint32_t join_limit_ms;
+	unsigned int stage_most;	/* blocks that a staging file may have */
+	bool no_direct;
+	bool ordered;			/* all writes are one line: a consistent copy is a prefix of it */
+	uint16_t log_block[SIM_LOG_MAX];	/* by write, from 1; and the write before it to that block */
+	uint32_t log_before[SIM_LOG_MAX], log_last[SK_BLOCKS];
 	uint64_t link_bytes;		/* what a link's keys are good for; 0: anything */
 	unsigned int links_made;
 	const char *broken;		/* the first invariant that did not hold */
@@ -123,6 +138,7 @@ void sim_resolve(struct sim_node *n, const char *keep, bool no_save);
 struct sim_node *sim_primary_node(struct sim *s);
 bool sim_all_live(const struct sim *s);		/* every pair with the primary, or all pairs */
 bool sim_answered(const struct sim *s);		/* no request is under way */
+bool sim_prefix(const struct sim *s, const struct sim_node *n);	/* what it holds is all writes up to one */
 bool sim_equal(const struct sim *s);		/* all copies, and every acknowledged write in them */
 
 #endif /* TESTS_UNIT_SIM_H */

@@ -477,6 +477,40 @@ static int role(struct sk *k, const struct op *op, const char **why)
 	return 0;
 }
 
+static int epoch(struct sk *k, uint64_t now, const char **why)
+{
+	if (!k->primary || !k->gate_join || now >= k->gate_until || k->write_pending)
+		return refuse(why, EAGAIN, "writes go on");
+	k->epoch++;
+	new_generation(k);
+	return 0;
+}
+
+static int record(struct sk *k, const struct op *op, const char **why)
+{
+	struct sk_slot *s = &k->slot[op->slot];
+
+	if (op->slot >= SK_SLOTS || s->kind != REPL_SLOT_PEER)
+		return refuse(why, ENOENT, "the slot is no peer's");
+	for (unsigned int i = 0; i < SK_SLOTS; i++)
+		if (k->slot[i].link && (op->follow || i == op->slot))
+			return refuse(why, EBUSY, "a live link");
+	if (op->follow && k->primary)
+		return refuse(why, EBUSY, "primary here");
+	s->flags &= ~(uint32_t)(REPL_SS_LIVE | REPL_SS_AHEAD);
+	s->generation = op->id;
+	if (!op->follow)
+		return 0;
+	sk_flush(k);
+	k->generation = op->id;
+	k->epoch = op->epoch;
+	memcpy(k->history, op->history, sizeof(k->history));
+	k->flags |= REPL_SB_CONSISTENT | REPL_SB_IDENTITY;
+	k->flags &= ~(uint32_t)REPL_SB_UNPROVEN;
+	s->flags |= REPL_SS_AHEAD;
+	return 0;
+}
+
 static int cut(struct sk *k, const struct op *op, const char **why)
 {
 	struct sk_slot *s = &k->slot[op->slot];
@@ -537,6 +571,10 @@ int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 		k->gate_join = true;
 		k->gate_until = now + op->deadline_ms;
 		return 0;
+	case OP_EPOCH:
+		return epoch(k, now, why);
+	case OP_RECORD:
+		return record(k, op, why);
 	case OP_LINK_ADD:
 		return link_add(k, op, link, now, why);
 	case OP_LINK_DEL:

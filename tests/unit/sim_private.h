@@ -78,6 +78,7 @@ void work_begin(struct sim_node *n, struct action *a);
 void work_drop(struct sim_node *n, struct sim_pair *io);
 void work_forget(struct sim_node *n, struct sim_pair *io);	/* the agent has died */
 void work_bulk(struct sim_node *n, struct pair *p, const struct message *m);
+void work_start(struct sim_node *n);	/* the agent begins: what was staged and is whole */
 void work_pump_links(struct sim *s);
 void work_forget_link(struct sim *s, struct sk_link *l);
 bool work_outlives_agent(const struct sim_event *ev);

@@ -178,6 +178,29 @@ static void wanted(struct sim_pair *io, const struct message *m)
 		send_some_later(io);
 }
 
+/* The blocks are marked for their leader, and wait. */
+static void stage_blocks(struct sim_node *n, struct sim_pair *io, const struct message *m)
+{
+	struct op_result r = { .error = -ENOSPC, .staging = true, .text = "no room", .moved = io->applied };
+
+	for (size_t i = 0; i < m->length / 16; i++) {
+		uint64_t block = m->body[2 * i];
+
+		if (n->stage.count == n->sim->stage_most) {
+			io->applying = false;
+			io->node->core.now = io->node->sim->now;
+			core_op_done(io->pair->volume, io->pair, OP_DELTA_APPLY, io->apply_turn, &r);
+			return;
+		}
+		for (unsigned int slot = 0; slot < SK_SLOTS; slot++)
+			if (io->apply_mask & 1u << slot)
+				n->kernel.slot[slot].dirty[block] = true;
+		n->stage.block[n->stage.count] = block;
+		n->stage.value[n->stage.count++] = m->body[2 * i + 1];
+	}
+	io->applied.sent_bytes += m->length / 16 * REPL_BLOCK_BYTES;
+}
+
 void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
 {
 	struct sim_pair *io = sim_io(p);
@@ -196,6 +219,10 @@ void work_bulk(struct sim_node *n, struct pair *p, const struct message *m)
 	}
 	if (m->type == REPL_MSG_DIGESTS) {
 		compare(io, m);
+		return;
+	}
+	if (io->staging) {
+		stage_blocks(n, io, m);
 		return;
 	}
 	if (n->kernel.flags & REPL_SB_CONSISTENT)
@@ -284,6 +311,76 @@ static void check_given_up(struct sim_node *n, const struct pair *p)
 		if ((slot->dirty[b] || slot->cut[b]) &&
 		    (!n->saved_block[b] || n->saved[b] != n->kernel.data[b]))
 			sim_broke(n->sim, "what is given up was saved", n->name);
+}
+
+/* ------------------------------------------------------------- staging -- */
+
+static void drop_stage(struct sim_node *n)
+{
+	n->stage.sealed = false;
+	n->stage.count = 0;
+	n->stage.owner = NULL;
+}
+
+void work_start(struct sim_node *n)
+{
+	if (n->stage.sealed)
+		core_staged(n->volume, &n->stage.what);
+	else
+		drop_stage(n);
+}
+
+static void stage_step(struct sim_event *ev);
+
+static void stage_later(struct sim_node *n, const struct op *op)
+{
+	struct sim_event *ev = sim_event(n, 1 + sim_random(n->sim, 10), stage_step);
+
+	ev->volume = n->volume;
+	ev->op = *op;
+}
+
+static void apply_some(struct sim_node *n, uint32_t mask)
+{
+	if (n->kernel.flags & REPL_SB_CONSISTENT)
+		sim_broke(n->sim, "a consistent copy is not overwritten", n->name);
+	for (unsigned int i = 0; i < CHUNK && n->stage.at < n->stage.count; i++, n->stage.at++)
+		sk_apply(&n->kernel, mask, n->stage.block[n->stage.at], n->stage.value[n->stage.at]);
+}
+
+static void stage_step(struct sim_event *ev)
+{
+	struct sim_node *n = ev->node;
+	struct op_result r = { 0 };
+
+	if (sim_random(n->sim, 1000) < n->sim->op_failures) {
+		r.error = -EIO;
+		r.text = "a failure that the test made";
+	} else if (ev->op.kind == OP_STAGE_SEAL) {
+		r.moved.sent_bytes = n->stage.count * REPL_BLOCK_BYTES;
+		n->stage.what = ev->op.staged;
+		n->stage.what.bytes = r.moved.sent_bytes;
+		n->stage.sealed = n->stage.count;
+	} else if (ev->op.kind == OP_STAGE_DROP) {
+		drop_stage(n);
+	} else if (!n->stage.sealed) {
+		sim_broke(n->sim, "what is applied was staged, and whole", n->name);
+	} else if (n->stage.at < n->stage.count) {
+		apply_some(n, ev->op.mask);
+		stage_later(n, &ev->op);
+		return;
+	} else {
+		sk_flush(&n->kernel);
+	}
+	n->core.now = n->sim->now;
+	core_op_done(ev->volume, NULL, ev->op.kind, ev->op.turn, &r);
+}
+
+static void begin_stage(struct sim_node *n, const struct op *op)
+{
+	n->stage.owner = NULL;		/* it is the volume's now */
+	n->stage.at = 0;
+	stage_later(n, op);
 }
 
 /* --------------------------------------------------------------- links -- */
@@ -497,8 +594,11 @@ static void kernel_op(struct sim_event *ev)
 		again->op = ev->op;
 		return;
 	}
-	if (ev->op.kind == OP_FOLLOW)
+	if (ev->op.kind == OP_FOLLOW && ev->pair)
 		check_given_up(n, ev->pair);
+	if (ev->op.kind == OP_FOLLOW && !ev->pair && !n->stage.sealed)
+		sim_broke(s, "a copy is left only for what is staged, and whole", n->name);
+	n->commits += ev->op.kind == OP_RECORD && ev->op.follow;
 	if (sim_random(s, 1000) >= s->op_failures)
 		error = sk_op(&n->kernel, &ev->op, io ? io->link : NULL, s->now, &why);
 	if (!error && ev->op.kind == OP_FREEZE && n->kernel.write_pending) {
@@ -542,6 +642,18 @@ void work_begin(struct sim_node *n, struct action *a)
 		sim_io(a->pair)->applied = (struct msg_moved){ 0 };
 		sim_io(a->pair)->apply_turn = a->op.turn;
 		sim_io(a->pair)->apply_mask = a->op.mask;
+		sim_io(a->pair)->staging = a->op.stage;
+		if (a->op.stage && n->stage.owner != sim_io(a->pair)) {
+			if (n->stage.sealed && !(n->kernel.flags & REPL_SB_CONSISTENT))
+				sim_broke(s, "a file that may be needed is not written over", n->name);
+			drop_stage(n);
+			n->stage.owner = sim_io(a->pair);
+		}
+		return;
+	case OP_STAGE_SEAL:
+	case OP_STAGE_APPLY:
+	case OP_STAGE_DROP:
+		begin_stage(n, &a->op);
 		return;
 	case OP_SAVE:
 		save(n, a->pair, &a->op);
@@ -564,6 +676,8 @@ void work_drop(struct sim_node *n, struct sim_pair *io)
 	end_delta(io, -ECANCELED, "given up");
 	end_apply(io, -ECANCELED, "given up");
 	end_save(io, -ECANCELED, "given up");
+	if (n->stage.owner == io)
+		drop_stage(n);
 	drop_proven(io);
 	if (io->link_waiting)
 		end_link_open(io, NULL, -ECANCELED, "given up");
@@ -579,6 +693,8 @@ void work_drop(struct sim_node *n, struct sim_pair *io)
 /* The descriptors close: cuts end, connections that nobody adopted die. */
 void work_forget(struct sim_node *n, struct sim_pair *io)
 {
+	if (n->stage.owner == io)
+		n->stage.owner = NULL;
 	drop_proven(io);
 	if (io->cut_slot >= 0)
 		sk_abort(&n->kernel, (unsigned int)io->cut_slot);

@@ -2,15 +2,16 @@
 /*
  * A delta from one file to another: read, compared by digests, cut into blocks and zeros,
  * sent through a socket that takes little at a time, received, written and flushed.
- * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/lead.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c
  * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/save.c
  * needs: userspace/agent/copy.c userspace/agent/msg.c userspace/agent/action.c userspace/agent/agent.c userspace/agent/helper.c userspace/agent/hook.c userspace/agent/hookq.c
  * needs: userspace/agent/loop.c userspace/agent/conn.c userspace/agent/greet.c userspace/agent/link.c
  * needs: userspace/agent/dial.c userspace/agent/kops.c userspace/agent/delta.c userspace/agent/mapsend.c
- * needs: userspace/agent/apply.c userspace/agent/bring.c userspace/agent/control.c userspace/agent/status.c
+ * needs: userspace/agent/apply.c userspace/agent/stage.c userspace/agent/bring.c userspace/agent/control.c userspace/agent/status.c
  * needs: userspace/agent/tls.c userspace/agent/ktls.c userspace/agent/digest.c userspace/agent/suspect.c
  */
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "log.h"
 #include "mapsend.h"
 #include "pair.h"
+#include "stage.h"
 
 #include "tap.h"
 
@@ -308,6 +310,142 @@ static void cut_short(unsigned int turns)
 	close_end(&leader);
 }
 
+/* ------------------------------------------------------------- staging -- */
+
+/* Nobody carries out what the core wants: there is no kernel here. */
+static void forget_actions(void)
+{
+	struct action *a;
+
+	while ((a = action_take(&agent.core.actions)))
+		action_free(a);
+}
+
+/* The dirty blocks, to @to, which stages them. */
+static void stage_pass(struct end *to)
+{
+	struct end leader = { 0 };
+	struct op op = { .kind = OP_DELTA_SEND, .size = sizeof(source), .delta.id = 1 };
+	struct op apply = {
+		.kind = OP_DELTA_APPLY, .size = sizeof(source), .stage = true,
+		.delta = { .id = 1, .blocks = BLOCKS },
+	};
+	int pair[2];
+
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "a socket pair");
+	if (to->volume) {
+		to->conn = conn_new(&agent, pair[1], CONN_ACCEPTED);
+		conn_open(to->conn);
+	} else {
+		open_end(to, "follower", pair[1], file_of(before, sizeof(before)));
+	}
+	open_end(&leader, "leader", pair[0], file_of(source, sizeof(source)));
+	to->conn_id = to->conn->id;
+	to->io.pair->pending = 1;
+	to->io.pair->phase = PHASE_F_APPLY;
+	leader.io.pair->phase = PHASE_L_SEND;
+	leader.io.cut_fd = cut_of();
+	apply_start(&to->io, to->conn, &apply);
+	delta_start(&leader.io, leader.conn, &op);
+	for (unsigned int i = 0; i < 20000 && (!done(&leader) || !done(to)); i++) {
+		forget_actions();
+		turn();
+	}
+	forget_actions();
+	need(done(&leader) && done(to), "it is staged");
+	close(leader.io.cut_fd);
+	hang_up(to);
+	close_end(&leader);
+}
+
+static bool is_file(const struct end *e, const void *want)
+{
+	need(pread(e->data_fd, target, sizeof(target), 0) == sizeof(target), "the copy");
+	return !memcmp(target, want, sizeof(target));
+}
+
+/* A step of redo.c; the core takes note, and nobody carries out what it wants next. */
+static void redo_step(struct end *e, enum redo_step step,
+		      void (*fn)(struct agent *a, struct volume *v, const struct op *op),
+		      const struct op *op)
+{
+	e->volume->redo.step = step;
+	e->volume->pending++;
+	fn(&agent, e->volume, op);
+	for (unsigned int i = 0; i < 2000 && e->volume->redo.step == step; i++)
+		loop_run(&agent.loop, 4);
+	forget_actions();
+	e->volume->pending = 0;
+}
+
+static void damage(const struct end *e, off_t at)
+{
+	const struct stage *st = e->vio.stage;
+	uint8_t byte;
+
+	need(pread(st->fd, &byte, 1, at) == 1, "a byte of the file");
+	byte ^= 4;
+	need(pwrite(st->fd, &byte, 1, at) == 1, "and a wrong one");
+}
+
+static void staged(bool full)
+{
+	static uint8_t expected[BLOCKS][REPL_BLOCK_BYTES];
+	char dir[] = "/tmp/repl-stage.XXXXXX", path[sizeof(((struct stage *)0)->path)];
+	struct end e = { 0 };
+	struct op op = {
+		.size = sizeof(source), .staged = { .generation = { { 7 } }, .epoch = 3, .base_epoch = 2 },
+	};
+	struct staged found;
+
+	need(mkdtemp(dir), "a directory");
+	snprintf(e.vio.staging_dir, sizeof(e.vio.staging_dir), "%s/deep/er", dir);
+	e.vio.staging_size = full ? 1 << 20 : 1 << 30;
+	e.vio.copy_id.b[0] = 5;
+	fill(&some);
+	memcpy(expected, before, sizeof(expected));
+	for (unsigned int pass = 0; pass < 3; pass++) {
+		for (unsigned int b = 0; b < BLOCKS; b++) {
+			if (pass)
+				source[b][7] = (uint8_t)(b + pass);
+			dirty[b] = pass ? random_below(&rng, 2) : dirty[b];
+			if (dirty[b])
+				memcpy(expected[b], source[b], sizeof(expected[b]));
+		}
+		stage_pass(&e);
+	}
+	ok(is_file(&e, before), "staged: the copy stays as it is");
+	if (full) {
+		ok(e.io.pair->full_until, "staged: what has no room is refused: %s", e.io.pair->reason);
+		stage_abandon(&e.io);
+	} else {
+		snprintf(path, sizeof(path), "%s", e.vio.stage->path);
+		redo_step(&e, REDO_SEAL, stage_seal, &op);
+		stage_forget(&e.vio);
+		ok(stage_find(&e.vio, "follower", &found) && found.epoch == 3 && found.base_epoch == 2 &&
+		   found.generation.b[0] == 7 && found.bytes, "staged: a whole file is found again");
+		/* In the middle of a payload; then as it was. */
+		damage(&e, (off_t)e.vio.stage->at - 9);
+		redo_step(&e, REDO_APPLY, apply_staged, &op);
+		is_number(e.volume->redo.error, -EBADMSG, "staged: a damaged one is no copy");
+		damage(&e, (off_t)e.vio.stage->at - 9);
+		redo_step(&e, REDO_APPLY, apply_staged, &op);
+		ok(is_file(&e, expected), "staged: applied, each block as the last pass has it");
+		redo_step(&e, REDO_APPLY, apply_staged, &op);
+		ok(is_file(&e, expected), "staged: once more, and nothing changes");
+		/* Its header torn. */
+		damage(&e, 100);
+		stage_forget(&e.vio);
+		ok(!stage_find(&e.vio, "follower", &found) && access(path, F_OK), "staged: one that is not whole is removed");
+	}
+	close_end(&e);
+	snprintf(path, sizeof(path), "%s/deep/er", dir);
+	ok(!rmdir(path), "staged: nothing is left");
+	snprintf(path, sizeof(path), "%s/deep", dir);
+	rmdir(path);
+	rmdir(dir);
+}
+
 /* A session, so that what is refused has words. */
 static struct pair *talk(struct end *e, struct session *s)
 {
@@ -533,6 +671,8 @@ int main(void)
 	core_init(&agent.core, "node", key, random64, &rng);
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		copy(&cases[i].content, cases[i].kind, cases[i].socket_bytes, cases[i].name);
+	staged(false);
+	staged(true);
 	not_announced(REPL_MSG_BLOCKS);
 	not_announced(REPL_MSG_ZEROS);
 	not_announced(REPL_MSG_DIGESTS);

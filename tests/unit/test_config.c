@@ -42,6 +42,9 @@ static const char good_volume[] =
 	"encryption = none\n"
 	"rate-limit = 100 MiB/s\n"
 	"save-dir = /srv/saved\n"
+	"staging-dir = /srv/staging\n"
+	"staging-size = 20 GiB\n"
+	"direct-apply = no\n"
 	"[peer \"mail2\"]\n"
 	"mode = sync\n"
 	"[peer \"mail3\"]\n";
@@ -136,12 +139,16 @@ static void test_volume(void)
 	ok(v.join_limit_ms == 500 && v.timeout_ms == 5000 && v.stuck_timeout_ms == 120000 &&
 	   v.rate_limit == 100 << 20, "times and rate");
 	is_text(v.save_dir, "/srv/saved", "where to save");
+	is_text(v.staging_dir, "/srv/staging", "where deltas wait");
+	ok(v.staging_size == 20ULL << 30 && !v.direct_apply, "how much of them, and nothing else");
 	ok(v.peer_count == 2 && !strcmp(v.peer[1].name, "mail3") &&
-	   v.peer[1].mode == CONFIG_MODE_SYNC && v.peer[1].line == 14, "peers");
+	   v.peer[1].mode == CONFIG_MODE_SYNC && v.peer[1].line == 17, "peers");
 	ok(!parse_volume("[volume]\ndevice=/d\nminor=0\n", &v) && v.on_peer_loss == 0 &&
 	   v.join_limit_ms == 200 && v.timeout_ms == 10000 && v.stuck_timeout_ms == 60000 &&
 	   v.encryption == CONFIG_ENCRYPTION_TLS && !v.rate_limit && !v.metadata[0], "defaults");
 	is_text(v.save_dir, "/var/lib/repl/saved", "and where to save");
+	is_text(v.staging_dir, "/var/lib/repl/staging", "and where deltas wait");
+	ok(v.staging_size == 4ULL << 30 && v.direct_apply, "and how much; and in sync in any case");
 }
 
 static void test_addresses(void)
@@ -229,6 +236,8 @@ static void test_bad_values(void)
 	bad_volume(VOLUME "timeout = 1ms\n", "spool.conf:4: timeout = 1ms: expected a time from 500ms");
 	bad_volume(VOLUME "join-limit = 0\n", "spool.conf:4: join-limit = 0: expected a time");
 	bad_volume(VOLUME "rate-limit = 0 MiB/s\n", "spool.conf:4: rate-limit = 0 MiB/s: expected none");
+	bad_volume(VOLUME "staging-size = 1 KiB\n", "spool.conf:4: staging-size = 1 KiB: expected a size");
+	bad_volume(VOLUME "direct-apply = maybe\n", "spool.conf:4: direct-apply = maybe: expected yes or no");
 	bad_volume(VOLUME "save-dir = saved\n", "spool.conf:4: save-dir = saved: expected the absolute");
 	bad_volume(VOLUME "stuck-timeout = 5s\n", "stuck-timeout is shorter than timeout");
 	bad_volume(VOLUME "metadata = /d\n", "device and metadata are both /d");
@@ -246,7 +255,8 @@ static void test_several(void)
 	parse_volume("[volume]\nx=1\nminor=z\n[what]\n", &v);
 	is_text(reports.text,
 		"volumes/spool.conf:2: unknown key x in [volume]; expected device, metadata, minor, "
-		"on-peer-loss, encryption, join-limit, timeout, stuck-timeout, rate-limit, save-dir\n"
+		"on-peer-loss, encryption, join-limit, timeout, stuck-timeout, rate-limit, save-dir, "
+		"staging-dir, staging-size, direct-apply\n"
 		"volumes/spool.conf:3: minor = z: expected a number from 0 to 1023: the N of /dev/replN\n"
 		"volumes/spool.conf:1: [volume] lacks device; expected the absolute path of the backing device\n"
 		"volumes/spool.conf:4: [what]: unknown section; expected [volume], [peer \"NAME\"]\n",

@@ -4,7 +4,7 @@
  * crashes.  $SEED repeats a run, $VERBOSE=1 prints every line that the agents log.
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c
- * needs: userspace/agent/pair.c userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c
  */
@@ -395,12 +395,176 @@ static void ends_anywhere(uint64_t seed)
 	ok(!bad, "the session ends at any message of a catching up: %u of %u runs fail", bad, runs);
 }
 
-/* -------------------------------------------------------------- splits -- */
+/* -------------------------------------------------------------- epochs -- */
 
 static struct pair *pair_of(unsigned int n)
 {
 	return sim.node[n].volume->pair[0];
 }
+
+static bool second_syncs(const struct sim *s)
+{
+	return s->node[1].running && pair_following(s->node[1].volume->pair[0]);
+}
+
+static bool second_commits(const struct sim *s)
+{
+	return s->node[1].running && s->node[1].volume->redo.step == REDO_APPLY;
+}
+
+/* node0 is primary and has written much that node1 lacks; they meet again. */
+static void long_apart(uint64_t seed)
+{
+	begin(2, seed);
+	sim.ordered = true;
+	/* So that more is staged than a join may apply. */
+	sim.join_limit_ms = 60;
+	for (unsigned int i = 0; i < 2; i++)
+		sim.node[i].volume->set.join_limit_ms = sim.join_limit_ms;
+	sim_until(&sim, connected, 5000);
+	promote(&sim.node[0], false, false);
+	sim.writing = true;
+	sim_until(&sim, sim_all_live, 60000);
+	sim_partition(&sim, 0, 1, true);
+	sim_run(&sim, 13000 + sim_random(&sim, 2000));
+	sim_partition(&sim, 0, 1, false);
+	sim_until(&sim, second_syncs, 60000);
+}
+
+static void catches_up(uint64_t seed)
+{
+	uint64_t epoch;
+
+	long_apart(seed);
+	epoch = sim.node[0].kernel.epoch;
+	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync after a long time apart");
+	ok(sim.node[1].commits >= 2, "epochs: by way of one in between: %u", sim.node[1].commits);
+	ok(sim.node[0].kernel.epoch > epoch, "epochs: it has a number of its own");
+	settled("epochs");
+	finish("epochs");
+	long_apart(seed);
+	sim.stage_most = 40;
+	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync, though it did not fit");
+	is_number(sim.node[1].commits, 0, "epochs: directly");
+	settled("epochs, directly");
+	finish("epochs, directly");
+	long_apart(seed);
+	sim.no_direct = true;
+	sim_agent_kill(&sim.node[1]);
+	sim.stage_most = 40;
+	sim_agent_start(&sim.node[1]);
+	sim_run(&sim, 10000);
+	sim.writing = false;
+	sim_run(&sim, 100000);
+	ok(sim.node[1].kernel.flags & REPL_SB_CONSISTENT, "epochs: where that is not allowed it stays as it was");
+	ok(strstr(pair_of(1)->reason, "cannot be staged"), "epochs: and says so: %s", pair_of(1)->reason);
+	sim.stage_most = SIM_STAGE_MAX;
+	ok(sim_until(&sim, sim_all_live, 400000), "epochs: with more room it goes on by itself");
+	settled("epochs, with more room");
+	finish("epochs, with more room");
+}
+
+/* What happens to a catching up at one moment of it. */
+enum mishap { KILL_LEADER, KILL_FOLLOWER, POWER_LEADER, POWER_FOLLOWER, RESET, MISHAPS };
+
+static void happens(enum mishap what)
+{
+	if (what == KILL_LEADER || what == KILL_FOLLOWER)
+		sim_agent_kill(&sim.node[what == KILL_FOLLOWER]);
+	else if (what == POWER_LEADER || what == POWER_FOLLOWER)
+		sim_power_off(&sim.node[what == POWER_FOLLOWER]);
+	else
+		sim_reset_sessions(&sim.node[0]);
+}
+
+/*
+ * At any moment, and once more a little later: then the leader is lost for good, and its
+ * replica is promoted.  It holds one past state.  Return: whether all was so.
+ */
+static bool dies_at(uint64_t seed, bool applying)
+{
+	struct sim_node *a = &sim.node[0], *b = &sim.node[1];
+	bool good;
+
+	long_apart(seed);
+	if (applying)
+		sim_until(&sim, second_commits, 5000);
+	sim_run(&sim, sim_random(&sim, applying ? 60 : 400));
+	happens(sim_random(&sim, MISHAPS));
+	sim_run(&sim, sim_random(&sim, sim_random(&sim, 2) ? 20 : 3000));
+	for (unsigned int i = 0; i < 2; i++)
+		sim_power_on(&sim.node[i]);
+	sim_run(&sim, sim_random(&sim, 2000));
+	sim.writing = false;
+	sim_power_off(a);
+	sim_run(&sim, sim_random(&sim, 30));
+	if (sim_random(&sim, 2)) {
+		sim_power_off(b);
+		sim_power_on(b);
+	}
+	sim_run(&sim, 2000);
+	good = !sim.broken && (b->kernel.flags & REPL_SB_CONSISTENT) && sim_prefix(&sim, b);
+	/* It may have been in sync, and a proof is enough then. */
+	good = good && (promote(b, false, true) || promote(b, true, false));
+	good = good && sim_prefix(&sim, b);
+	if (!good) {
+		printf("# seed %llu: %s %s: %s\n", (unsigned long long)seed,
+		       sim.broken ? sim.broken : "no past state", sim.detail, b->request_text);
+		show();
+	}
+	sim_exit(&sim);
+	return good;
+}
+
+/* The same, but the leader comes back: nothing is lost, and both are equal in the end. */
+static bool goes_on_after(uint64_t seed, bool applying)
+{
+	bool good;
+
+	long_apart(seed);
+	sim.op_failures = (unsigned int)sim_random(&sim, 2) * 30;
+	for (unsigned int i = 0; i < 3; i++) {
+		if (applying)
+			sim_until(&sim, second_commits, 5000);
+		sim_run(&sim, sim_random(&sim, applying ? 60 : 400));
+		happens(sim_random(&sim, MISHAPS));
+		sim_run(&sim, sim_random(&sim, sim_random(&sim, 2) ? 20 : 3000));
+		for (unsigned int n = 0; n < 2; n++)
+			sim_power_on(&sim.node[n]);
+		if (!sim_primary_node(&sim)) {
+			sim_until(&sim, connected, 5000);
+			promote(&sim.node[0], true, false);
+		}
+	}
+	sim.op_failures = 0;
+	good = sim_until(&sim, sim_all_live, 120000);
+	sim.writing = false;
+	sim_run(&sim, 500);
+	good = good && !sim.broken && sim_equal(&sim);
+	if (!good) {
+		printf("# seed %llu: %s %s\n", (unsigned long long)seed,
+		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
+		show();
+	}
+	sim_exit(&sim);
+	return good;
+}
+
+static void epochs(uint64_t seed, unsigned int runs)
+{
+	unsigned int bad = 0;
+
+	catches_up(random_next(&seed));
+	for (unsigned int i = 0; i < 4 * runs; i++)
+		bad += !dies_at(random_next(&seed), i & 1);
+	ok(!bad, "a replica is a past state, whenever its leader dies: %u of %u runs fail", bad, 4 * runs);
+	bad = 0;
+	for (unsigned int i = 0; i < 4 * runs; i++)
+		bad += !goes_on_after(random_next(&seed), i & 1);
+	ok(!bad, "a catching up goes on after any crash: %u of %u runs fail", bad, 4 * runs);
+}
+
+/* -------------------------------------------------------------- splits -- */
 
 static bool split(const struct sim *s)
 {
@@ -686,6 +850,10 @@ int main(void)
 	unsigned int bad = 0, runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
 
 	verbose = getenv("VERBOSE");
+	if (only && !strcmp(only, "epochs")) {
+		epochs(seed, runs);
+		return tap_end();
+	}
 	if (only) {
 		ok(atoi(only) ? chaos((unsigned int)atoi(only), seed) : split_chaos(seed), "chaos");
 		return tap_end();
@@ -706,6 +874,7 @@ int main(void)
 	changed_meanwhile(random_next(&seed));
 	survivors(random_next(&seed));
 	ends_anywhere(random_next(&seed));
+	epochs(random_next(&seed), runs);
 	for (unsigned int i = 0; i < 2 * runs; i++)
 		bad += !split_chaos(first + i);
 	ok(!bad, "chaos in a split: %u of %u runs fail", bad, 2 * runs);

@@ -60,12 +60,17 @@ const char *op_name(enum op_kind kind)
 		[OP_RESIZE] = "grow",
 		[OP_REPLACE] = "replace the disk",
 		[OP_DETACH] = "take the volume down",
+		[OP_EPOCH] = "end the epoch",
+		[OP_RECORD] = "record the epoch",
 		[OP_CUT] = "cut",
 		[OP_COMMIT] = "commit the cut",
 		[OP_LINK_OPEN] = "connect the link",
 		[OP_MAP_SEND] = "send the map",
 		[OP_DELTA_SEND] = "send a delta",
 		[OP_DELTA_APPLY] = "apply a delta",
+		[OP_STAGE_SEAL] = "complete the staging file",
+		[OP_STAGE_APPLY] = "apply what was staged",
+		[OP_STAGE_DROP] = "remove the staging file",
 		[OP_SAVE] = "save what only this copy has",
 	};
 

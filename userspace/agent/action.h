@@ -16,6 +16,7 @@
 #include <linux/repl.h>
 #include <repl/wire.h>
 
+#include "copy.h"
 #include "log.h"
 #include "msg.h"
 #include "suspect.h"
@@ -56,6 +57,8 @@ enum op_kind {
 	OP_RESIZE,
 	OP_REPLACE,		/* the disk, by the one that the shell holds ready; done: it is being filled */
 	OP_DETACH,
+	OP_EPOCH,		/* the generation ends in this freeze, a new one begins */
+	OP_RECORD,		/* equal to the slot's copy at the end of a generation; 'follow': it is this copy */
 	/* The pair's cut; at most one. */
 	OP_CUT,			/* done: drained */
 	OP_COMMIT,
@@ -64,6 +67,9 @@ enum op_kind {
 	OP_MAP_SEND,		/* the extents of the cut as MAP messages, and an empty one */
 	OP_DELTA_SEND,		/* DELTA_BEGIN, the blocks of the cut, DELTA_END */
 	OP_DELTA_APPLY,		/* until DELTA_END, and flushed */
+	OP_STAGE_SEAL,		/* the volume's staging file is whole; 'moved' says how much is in it */
+	OP_STAGE_APPLY,		/* its blocks, marked for the slots of 'mask' first, and flushed */
+	OP_STAGE_DROP,
 	OP_SAVE,		/* the blocks of the cut as a stream; done: durable, 'text' is the file */
 };
 
@@ -82,8 +88,12 @@ struct op {
 	struct repl_id id;	/* SLOT_SET: copy id, FOLLOW: uuid, LINK_ADD: generation */
 	struct repl_id history[REPL_HISTORY];
 	struct msg_delta delta;
+	bool hurry;		/* OP_DELTA_SEND: writers wait for it */
 	enum suspect_kind suspect;	/* OP_DELTA_SEND: what is compared before it is sent */
 	struct msg_link link;
+	bool stage;		/* OP_DELTA_APPLY: into the staging file */
+	bool follow;		/* OP_RECORD */
+	struct staged staged;	/* OP_STAGE_SEAL */
 	bool dial;		/* OP_LINK_OPEN: this side connects */
 	struct repl_extent *extents;	/* OP_MARK: owned by the action */
 	size_t extent_count;
@@ -91,6 +101,7 @@ struct op {
 
 struct op_result {
 	int error;		/* 0 or negative errno */
+	bool staging;		/* it was the staging file that failed, nothing else */
 	const char *text;	/* why; OP_SAVE: where; or NULL */
 	struct msg_moved moved;	/* OP_DELTA_SEND, OP_DELTA_APPLY */
 };

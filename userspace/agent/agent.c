@@ -20,6 +20,7 @@
 #include "log.h"
 #include "mapsend.h"
 #include "save.h"
+#include "stage.h"
 
 void agent_now(struct agent *a)
 {
@@ -65,6 +66,7 @@ static void drop_work(struct pair_io *io)
 	delta_drop(io);
 	mapsend_drop(io);
 	apply_drop(io);
+	stage_abandon(io);
 	save_drop(io);
 	link_drop(io);
 	kops_abort(io);
@@ -118,6 +120,15 @@ static void begin(struct agent *a, const struct action *act)
 		break;
 	case OP_DELTA_APPLY:
 		apply_start(io, pair_conn(a, act->pair), op);
+		break;
+	case OP_STAGE_SEAL:
+		stage_seal(a, act->volume, op);
+		break;
+	case OP_STAGE_APPLY:
+		apply_staged(a, act->volume, op);
+		break;
+	case OP_STAGE_DROP:
+		stage_drop(a, act->volume, op);
 		break;
 	case OP_SAVE:
 		save_start(io, op);

@@ -9,6 +9,7 @@
  *	link.c		a link's connection, up to its hand-over to the kernel
  *	kops.c		the kernel's tickets and cuts
  *	delta.c mapsend.c apply.c	bulk data
+ *	stage.c		deltas that wait until, in one step, they become this copy
  *	save.c		what a split's loser has alone, into a file
  *	helper.c	who mounts and starts what is taken over
  *	hook.c		programs that are told of changes
@@ -39,6 +40,7 @@ struct linkopen;
 struct listener;
 struct resolver;
 struct save;
+struct stage;
 
 /* What the shell keeps for a pair. */
 struct pair_io {
@@ -65,6 +67,11 @@ struct volume_io {
 	uint64_t noted_end;		/* where the metadata end, as noted; 0: nobody notes it */
 	uint64_t rate_limit;		/* bytes per second of catch-up; 0: none */
 	char save_dir[CONFIG_SAVE_DIR_MAX];
+	struct repl_id copy_id;
+	struct stage *stage;		/* the staging file; NULL: none is open */
+	struct apply *replay;		/* what is in it is being applied */
+	char staging_dir[CONFIG_STAGING_DIR_MAX];
+	uint64_t staging_size;		/* bytes that it may have */
 };
 
 struct agent {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "apply.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,11 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "conn.h"
 #include "digest.h"
 #include "kops.h"
 #include "pair.h"
+#include "stage.h"
+#include "super.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -31,6 +35,9 @@ struct range {
 	uint64_t written;	/* of zeros that are written by hand */
 	bool by_hand;
 	uint8_t *data;		/* NULL: zeros */
+	/* In the staging file. */
+	struct repl_stage_record record;
+	struct iovec iov[2];
 };
 
 /* Blocks that the leader asks about; it lives until its answer was sent. */
@@ -61,6 +68,11 @@ struct apply {
 	uint32_t minor;
 	uint32_t mask;		/* slots to MARK first */
 	uint64_t size;
+	struct stage *stage;	/* what is written goes there, or comes from there */
+	struct volume_io *vio;	/* of a replay, which has no ->io; NULL: none, or given up */
+	struct volume *volume;
+	bool replay, stage_failed;
+	uint64_t at;		/* in the file */
 	bool empty;		/* announced so: this copy may not have been given up */
 	struct msg_delta delta;	/* of DELTA_END */
 	struct msg_moved moved;
@@ -109,6 +121,7 @@ static void put_apply(struct apply *ap)
 	if (!ap->finished || ap->answers)
 		return;
 	digest_free(ap->digest);
+	stage_put(ap->stage);
 	free(ap);
 }
 
@@ -127,7 +140,9 @@ static void detach(struct apply *ap)
 static void finish(struct apply *ap)
 {
 	struct pair_io *io = ap->io;
-	struct op_result r = { .error = ap->error, .text = ap->why, .moved = ap->moved };
+	struct op_result r = {
+		.error = ap->error, .text = ap->why, .moved = ap->moved, .staging = ap->stage_failed,
+	};
 
 	detach(ap);
 	ap->finished = true;
@@ -136,6 +151,10 @@ static void finish(struct apply *ap)
 		io->apply = NULL;
 		agent_now(io->agent);
 		core_op_done(io->pair->volume, io->pair, OP_DELTA_APPLY, ap->turn, &r);
+	} else if (ap->vio) {
+		ap->vio->replay = NULL;
+		agent_now(ap->agent);
+		core_op_done(ap->volume, NULL, OP_STAGE_APPLY, ap->turn, &r);
 	}
 	put_apply(ap);
 }
@@ -185,6 +204,45 @@ void apply_conn_gone(struct apply *ap)
 
 static void write_range(struct range *r);
 
+static void staged(struct loop_op *op, int res)
+{
+	struct range *r = container(op, struct range, op);
+	struct apply *ap = r->apply;
+
+	if (res < 0 || (size_t)res != r->iov[0].iov_len + r->iov[1].iov_len) {
+		ap->stage_failed |= !ap->error;
+		fail(ap, res < 0 ? res : -ENOSPC, "%s cannot be written: %s", ap->stage->path,
+		     res < 0 ? strerror(-res) : "no space is left");
+	} else if (ap->io) {
+		core_progress(ap->io->pair, r->length);
+	}
+	put_range(r);
+	go_on(ap);
+}
+
+static void stage_range(struct range *r)
+{
+	struct apply *ap = r->apply;
+	struct io_uring_sqe *sqe;
+	struct err e = { "" };
+	uint64_t at;
+	int ret = ap->error ? ap->error : stage_add(ap->stage, r->offset, r->length, r->data,
+						    &r->record, &at, &e);
+
+	if (ret) {
+		ap->stage_failed |= !ap->error;
+		fail(ap, ret, "%s", e.text);
+		put_range(r);
+		return;
+	}
+	r->iov[0] = (struct iovec){ &r->record, sizeof(r->record) };
+	r->iov[1] = (struct iovec){ r->data, r->data ? r->length : 0 };
+	r->op.done = staged;
+	sqe = loop_sqe(&ap->agent->loop, &r->op);
+	io_uring_prep_writev(sqe, ap->stage->fd, r->iov, r->data ? 2 : 1, at);
+	io_uring_sqe_set_data(sqe, &r->op);
+}
+
 static void written(struct loop_op *op, int res)
 {
 	struct range *r = container(op, struct range, op);
@@ -232,13 +290,16 @@ static void write_range(struct range *r)
 	io_uring_sqe_set_data(sqe, &r->op);
 }
 
-static void write_list(struct range **list)
+static void write_list(struct apply *ap, struct range **list)
 {
 	struct range *r;
 
 	while ((r = *list)) {
 		*list = r->next;
-		write_range(r);
+		if (ap->stage && !ap->replay)
+			stage_range(r);
+		else
+			write_range(r);
 	}
 }
 
@@ -251,7 +312,7 @@ static void marked(void *arg, int error, const char *text)
 	if (ap->error)
 		drop_list(&ap->marking);
 	else
-		write_list(&ap->marking);
+		write_list(ap, &ap->marking);
 	go_on(ap);
 }
 
@@ -292,6 +353,8 @@ static void flush(struct apply *ap)
 	io_uring_sqe_set_data(sqe, &ap->flush_op);
 }
 
+static void read_file(struct apply *ap);
+
 /* Something has changed: the next step.  May free @ap. */
 static void go_on(struct apply *ap)
 {
@@ -307,15 +370,166 @@ static void go_on(struct apply *ap)
 	}
 	if (ap->unmarked && !ap->mask) {
 		ap->last = &ap->unmarked;
-		write_list(&ap->unmarked);
+		write_list(ap, &ap->unmarked);
 	} else if (ap->unmarked && !ap->marking) {
 		mark(ap);
 		return;
 	}
-	if (ap->ended && !ap->ranges)
+	if (ap->error)
+		go_on(ap);	/* the staging file is full */
+	else if (ap->ended && !ap->ranges && ap->stage && !ap->replay && !ap->moved.compared_bytes)
+		finish(ap);	/* nothing here speaks of what the device has */
+	else if (ap->ended && !ap->ranges)
 		flush(ap);
+	else if (ap->replay)
+		read_file(ap);
 	else if (ap->conn)
 		conn_wake(ap->conn);
+}
+
+/* ---------------------------------------------------- what was staged --- */
+
+static void damaged(struct apply *ap)
+{
+	fail(ap, -EBADMSG, "%s is damaged at byte %" PRIu64, ap->stage->path, ap->at);
+}
+
+static void add(struct apply *ap, struct range *r);
+
+static void file_read(struct loop_op *op, int res)
+{
+	struct range *r = container(op, struct range, op);
+	struct apply *ap = r->apply;
+
+	if (!ap->error && res != (int)r->length)
+		fail(ap, res < 0 ? res : -EBADMSG, "%s cannot be read: %s", ap->stage->path,
+		     res < 0 ? strerror(-res) : "it is too short");
+	else if (!ap->error && le32toh(r->record.payload_crc) != super_crc32c(r->data, r->length))
+		damaged(ap);
+	if (!ap->error) {
+		add(ap, r);
+		return;
+	}
+	put_range(r);
+	go_on(ap);
+}
+
+/* Return: the range that the next record is about; NULL: none, for now or for good. */
+static struct range *next_record(struct apply *ap)
+{
+	struct repl_stage_record record;
+	struct range *r;
+	ssize_t n = pread(ap->stage->fd, &record, sizeof(record), (off_t)ap->at);
+	uint64_t offset = le64toh(record.offset), length = le64toh(record.length);
+
+	if (n < 0) {
+		fail(ap, -errno, "%s cannot be read: %s", ap->stage->path, strerror(errno));
+		return NULL;
+	}
+	/* A block that an earlier pass has is written when that one's is. */
+	if (n == sizeof(record) && le32toh(record.pass) != ap->stage->pass && ap->ranges)
+		return NULL;
+	if (n != sizeof(record) || !stage_check(ap->stage, &record, ap->at) ||
+	    offset > ap->size || length > ap->size - offset) {
+		damaged(ap);
+		return NULL;
+	}
+	r = calloc(1, sizeof(*r));
+	if (r && !(le32toh(record.flags) & REPL_STAGE_ZEROES))
+		r->data = aligned_alloc(REPL_BLOCK_BYTES, copy_blocks(length) << REPL_BLOCK_SHIFT);
+	if (!r || (!r->data && !(le32toh(record.flags) & REPL_STAGE_ZEROES))) {
+		free(r);
+		fail(ap, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	ap->stage->pass = le32toh(record.pass);
+	r->apply = ap;
+	r->record = record;
+	r->offset = offset;
+	r->length = length;
+	ap->ranges++;
+	ap->bytes += r->data ? length : 0;
+	return r;
+}
+
+/*
+ * Records are read ahead of the writes, as far as memory is allowed.  A range without data
+ * is added when all that was taken was looked at: that may end the apply.
+ */
+static void read_file(struct apply *ap)
+{
+	struct io_uring_sqe *sqe;
+	struct range *r;
+
+	while (!ap->error && ap->at < ap->stage->at && ap->ranges < APPLY_RANGES &&
+	       ap->bytes < APPLY_BYTES) {
+		r = next_record(ap);
+		if (!r)
+			break;
+		ap->at += sizeof(r->record) + (r->data ? r->length : 0);
+		if (!r->data) {
+			r->next = NULL;
+			*ap->last = r;
+			ap->last = &r->next;
+			continue;
+		}
+		r->op.done = file_read;
+		sqe = loop_sqe(&ap->agent->loop, &r->op);
+		io_uring_prep_read(sqe, ap->stage->fd, r->data, (unsigned int)r->length,
+				   ap->at - r->length);
+		io_uring_sqe_set_data(sqe, &r->op);
+	}
+	if (!ap->error && ap->at == ap->stage->at && !ap->ended) {
+		ap->ended = true;
+		if (!stage_is_whole(ap->stage))
+			damaged(ap);
+	}
+	if (ap->error || (ap->unmarked && !ap->marking) || (ap->ended && !ap->ranges))
+		go_on(ap);
+}
+
+void apply_staged(struct agent *a, struct volume *v, const struct op *op)
+{
+	struct volume_io *vio = agent_volume_io(v);
+	struct apply *ap = calloc(1, sizeof(*ap));
+
+	if (!zero_pages)
+		zero_pages = aligned_alloc(REPL_BLOCK_BYTES, ZERO_PAGES);
+	if (!ap || !vio->stage || !zero_pages) {
+		free(ap);
+		agent_op_done(a, v, NULL, OP_STAGE_APPLY, op->turn, vio->stage ? -ENOMEM : -EBADMSG,
+			      vio->stage ? "out of memory" : "the staging file is gone");
+		return;
+	}
+	memset(zero_pages, 0, ZERO_PAGES);
+	ap->agent = a;
+	ap->vio = vio;
+	ap->volume = v;
+	ap->turn = op->turn;
+	ap->replay = true;
+	ap->stage = vio->stage;
+	ap->stage->users++;
+	ap->data_fd = vio->data_fd;
+	ap->minor = vio->minor;
+	ap->mask = op->mask;
+	ap->size = op->size;
+	ap->at = REPL_STAGE_DATA;
+	ap->last = &ap->unmarked;
+	vio->replay = ap;
+	stage_rewind(ap->stage);
+	read_file(ap);
+}
+
+void apply_forget(struct volume_io *vio)
+{
+	struct apply *ap = vio->replay;
+
+	if (!ap)
+		return;
+	vio->replay = NULL;
+	ap->vio = NULL;
+	fail(ap, -ECANCELED, "given up");
+	go_on(ap);
 }
 
 /* ----------------------------------------------------------- comparing -- */
@@ -539,9 +753,18 @@ int apply_end(struct apply *ap, const struct repl_msg_delta *m)
 void apply_start(struct pair_io *io, struct conn *c, const struct op *op)
 {
 	struct apply *ap = calloc(1, sizeof(*ap));
+	struct err e = { "" };
 
 	if (!zero_pages)
 		zero_pages = aligned_alloc(REPL_BLOCK_BYTES, ZERO_PAGES);
+	if (op->stage && c && !io->apply && stage_begin(io, &e)) {
+		struct op_result r = { .error = -EIO, .staging = true, .text = e.text };
+
+		free(ap);
+		agent_now(io->agent);
+		core_op_done(io->pair->volume, io->pair, OP_DELTA_APPLY, op->turn, &r);
+		return;
+	}
 	if (ap)
 		ap->digest = digest_new(op->delta.digest_key);
 	if (!ap || !ap->digest || !c || !zero_pages || io->apply) {
@@ -560,6 +783,9 @@ void apply_start(struct pair_io *io, struct conn *c, const struct op *op)
 	ap->data_fd = agent_volume_io(io->pair->volume)->data_fd;
 	ap->minor = agent_volume_io(io->pair->volume)->minor;
 	ap->mask = op->mask;
+	ap->stage = op->stage ? agent_volume_io(io->pair->volume)->stage : NULL;
+	if (ap->stage)
+		ap->stage->users++;
 	ap->size = op->size;
 	ap->empty = !op->delta.blocks;
 	ap->last = &ap->unmarked;

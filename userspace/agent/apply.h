@@ -2,6 +2,11 @@
 /*
  * OP_DELTA_APPLY: what the leader sends goes to the backing device, and is flushed.
  *
+ * Or they go to the staging file, marked in the leader's own slot first: what is confirmed
+ * to the leader is then known here, whatever becomes of the file.  OP_STAGE_APPLY takes them
+ * from there, with the same machinery; a later pass may have a block that an earlier one had,
+ * so it begins when that one's have all been written.
+ *
  * Before a block is written every other slot of this copy learns of it: ranges that
  * arrive while one MARK is under way share the next.  What is not written yet is
  * bounded; beyond it the connection is not read.
@@ -50,6 +55,12 @@ int apply_zeros(struct apply *ap, const struct repl_msg_range *m);
 int apply_digests(struct apply *ap, const struct repl_msg_range *m,
 		  const struct repl_digest *digest, size_t length);
 int apply_end(struct apply *ap, const struct repl_msg_delta *m);
+
+/** apply_staged - OP_STAGE_APPLY: the volume's staging file goes to the backing device, and that is flushed */
+void apply_staged(struct agent *a, struct volume *v, const struct op *op);
+
+/** apply_forget - the volume goes away, and nobody wants the answer */
+void apply_forget(struct volume_io *vio);
 
 /** apply_conn_gone - the connection has ended: it must not be touched any more */
 void apply_conn_gone(struct apply *ap);

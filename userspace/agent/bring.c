@@ -10,10 +10,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "apply.h"
 #include "kops.h"
 #include "log.h"
 #include "openers.h"
 #include "place.h"
+#include "stage.h"
 
 /* An attach under way. */
 struct bring {
@@ -258,6 +260,7 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	const struct config_volume *cv = config_find_volume(&a->config, b->name);
 	struct volume_io *vio = calloc(1, sizeof(*vio));
 	struct volume_settings set;
+	struct staged staged;
 	struct volume *v;
 
 	if (!cv || !vio) {
@@ -270,17 +273,23 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	vio->fresh_fd = vio->fresh_meta_fd = -1;
 	vio->rate_limit = cv->rate_limit;
 	memcpy(vio->save_dir, cv->save_dir, sizeof(vio->save_dir));
+	memcpy(vio->staging_dir, cv->staging_dir, sizeof(vio->staging_dir));
+	vio->staging_size = cv->staging_size;
+	vio->copy_id = k->copy_id;
 	note(b->name, vio, k);
 	b->data_fd = -1;
 	set = (struct volume_settings){
 		.join_limit_ms = cv->join_limit_ms, .timeout_ms = cv->timeout_ms,
 		.stuck_ms = cv->stuck_timeout_ms, .plain = cv->encryption == CONFIG_ENCRYPTION_NONE,
+		.stages = true, .direct_apply = cv->direct_apply,
 	};
 	agent_now(a);
 	v = core_volume_up(&a->core, b->name, &set, unclean, vio);
 	if (!v)
 		abort();
 	add_pairs(a, v, cv);
+	if (k->role == REPL_ROLE_SECONDARY && stage_find(vio, b->name, &staged))
+		core_staged(v, &staged);
 	core_start(v);
 	log_info(b->name, "up as /dev/repl%u, backing device %s", cv->minor, k->backing);
 	reply(b, true, "");
@@ -540,6 +549,8 @@ void bring_down(struct agent *a, struct volume *v)
 	struct volume_io *vio = agent_volume_io(v);
 
 	kops_forget(a, v, NULL);
+	apply_forget(vio);
+	stage_forget(vio);
 	drop_fresh(vio);
 	if (vio->data_fd >= 0)
 		close(vio->data_fd);

@@ -31,6 +31,17 @@ struct copy {
 	struct repl_id history[REPL_HISTORY];
 };
 
+/* A staging file: from which epoch of this copy to which of whose. */
+struct staged {
+	struct repl_id uuid;
+	struct repl_id generation, history[REPL_HISTORY];
+	uint64_t epoch;
+	struct repl_id base_generation;
+	uint64_t base_epoch;
+	uint8_t key[REPL_KEY_BYTES];	/* of the node that was followed */
+	uint64_t bytes;			/* in blocks, and of zeroes */
+};
+
 /** copy_slot - the slot that belongs to a peer's public key, or NULL */
 const struct kernel_slot *copy_slot(const struct kernel_volume *k,
 				    const uint8_t key[REPL_KEY_BYTES]);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pair.h"
+#include "redo.h"
 #include "replace.h"
 #include "resize.h"
 #include "session.h"
@@ -227,6 +228,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 		copy_read(&v->pair[i]->mine, &v->k, v->pair[i]->peer->key, v->set.plain,
 			  v->unclean);
 	v->served = find_server(v);
+	redo_snapshot(v);
 	/* Peers that were told nothing, or waited in vain, may have their turn now. */
 	for (unsigned int i = 0; i < v->pair_count && live > count_live(v); i++)
 		v->pair[i]->say = true;
@@ -300,6 +302,7 @@ void core_tick(struct core *c)
 		next = v->next;
 		for (unsigned int i = 0; i < v->pair_count; i++)
 			pair_tick(v->pair[i]);
+		redo_tick(v);
 		get_again(v);
 		replace_tick(v);
 		task_tick(v);
@@ -330,6 +333,8 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->takeover.deadline);
 		}
 		sooner(&at, v->task.deadline);
+		if (v->redo.step == REDO_WAIT)
+			sooner(&at, v->redo.at);
 		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);
 		sooner(&at, v->noticed.look_at);

@@ -45,6 +45,8 @@ enum core_limits {
 	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
 	CORE_SPLIT_MS		= 10000,	/* between two looks at what a split copy has alone */
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
+	CORE_STAGE_TRIES	= 4,		/* catching up that broke while it was staged, before it goes directly */
+	CORE_FULL_MS		= 300000,	/* a delta did not fit where it is staged: before the next try */
 	CORE_FILL_MS		= 1000,		/* between two looks at a new disk that is filled */
 	CORE_HELP_CHECK_MS	= 30000,	/* whether it could take a volume over */
 	CORE_HELP_MS		= 600000,	/* to do it: check, mount, start everything */
@@ -78,6 +80,9 @@ enum phase {
 	PHASE_L_SEND,
 	PHASE_L_DONE,		/* the follower applies and flushes */
 	PHASE_L_COMMIT,
+	PHASE_L_EPOCH,		/* frozen and cut: the generation ends */
+	PHASE_L_COMMITTING,	/* the follower makes what it has staged its copy */
+	PHASE_L_EQUAL,		/* it has: recorded here, too */
 	PHASE_L_ADD,
 	PHASE_L_ADOPT,		/* thawed; the follower adopts */
 	PHASE_L_PAUSE,		/* before the next attempt to join */
@@ -91,6 +96,7 @@ enum phase {
 	PHASE_F_BEGIN,		/* stop using this copy, then apply */
 	PHASE_F_APPLY,
 	PHASE_F_LINK,
+	PHASE_F_REDO,		/* what was staged becomes this copy */
 	PHASE_F_COMMIT,
 	PHASE_F_ADD,
 
@@ -118,7 +124,17 @@ struct procedure {
 	bool map_done;
 	bool paused;			/* the session's messages wait */
 	bool last;			/* the delta under way is the last one */
-	bool last_done;			/* follower: applied it */
+	bool last_done;			/* follower: applied it, or staged it */
+	bool staged;			/* deltas wait in a file until the leader names an instant */
+	bool cut_open;			/* follower: of its own doubts */
+	bool adopting;			/* follower: the leader has adopted the link */
+	uint64_t commit_nonce;		/* follower: of the COMMIT under way */
+	uint64_t staged_bytes;		/* leader: since the last COMMIT */
+	bool instant;			/* leader: this pass is cut and read in one freeze ... */
+	bool ended;			/* ... in which the generation has ended ... */
+	bool all_read;			/* ... and it was read ... */
+	bool held;			/* ... before the freeze was over */
+	struct copy epoch;		/* leader: what that generation was */
 	bool frozen;			/* leader: asked for REPL_GATE_JOIN */
 	bool link_open, link_ready;	/* this end of the link's connection, the other's */
 	unsigned int opening;		/* follower: OP_LINK_OPENs, one for each offer */
@@ -187,6 +203,9 @@ struct pair {
 	bool closing;			/* the slot's last link has I/O left */
 	struct verdict verdict;
 	bool judged;
+	bool direct;			/* follower: the last delta could not be staged */
+	unsigned int broken;		/* follower: procedures that broke with something staged, one after the other */
+	uint64_t full_until;		/* follower: the same, and it may not be applied directly; 0: no */
 	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */
@@ -216,6 +235,26 @@ struct volume_settings {
 	uint32_t timeout_ms;
 	uint32_t stuck_ms;
 	bool plain;
+	bool stages;			/* there is a place for deltas to wait in */
+	bool direct_apply;		/* what does not fit there is applied as it comes */
+};
+
+enum redo_step {
+	REDO_NONE, REDO_SEAL, REDO_GIVE_UP, REDO_APPLY, REDO_RECORD, REDO_DROP,
+	REDO_LOOK,			/* the next snapshot decides */
+	REDO_WAIT,			/* until ->at; it has failed */
+};
+
+/* What was staged becomes this copy; redo.h. */
+struct redo {
+	enum redo_step step;
+	struct staged what;
+	struct pair *pair;		/* which waits for it; NULL: none */
+	uint32_t turn;			/* of that pair */
+	uint64_t at;
+	unsigned int failures;
+	int error;
+	char why[CORE_REASON_MAX];
 };
 
 /* Things an administrator waits for, one at a time for each volume. */
@@ -276,6 +315,7 @@ struct volume {
 	struct pair *joining;		/* holds or is about to hold REPL_GATE_JOIN */
 	const struct pair *served;	/* secondary here, and this pair's peer is primary and live */
 	struct task task;
+	struct redo redo;
 	unsigned int pending;		/* ops of the volume itself */
 	const struct core_peer *consent_to;
 	uint64_t consent_until;
@@ -351,6 +391,9 @@ void core_volume_free(struct volume *v);
 
 /** core_pair_add - the volume has a copy on @peer. Return: it, or NULL when there are too many. */
 struct pair *core_pair_add(struct volume *v, const struct core_peer *peer);
+
+/** core_staged - before core_start(): a whole staging file of this copy was found */
+void core_staged(struct volume *v, const struct staged *what);
 
 /*
  * Events.  Set core->now first.

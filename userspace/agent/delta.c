@@ -38,6 +38,7 @@ struct delta {
 	struct msg_range zeros;		/* found, not sent yet */
 	uint64_t allowance_at;		/* rate limit: nothing is read before */
 	bool pumping;
+	bool hurry;
 };
 
 struct chunk {
@@ -349,8 +350,8 @@ static bool too_fast(struct delta *d, size_t bytes)
 	const struct volume_io *vio = agent_volume_io(d->io->pair->volume);
 	uint64_t now = loop_now();
 
-	/* The last delta is under a freeze: nobody wins when it is slow. */
-	if (!vio->rate_limit || (d->delta.flags & REPL_MD_LAST))
+	/* What goes under a freeze: nobody wins when it is slow. */
+	if (!vio->rate_limit || d->hurry)
 		return false;
 	if (now < d->allowance_at)
 		return true;
@@ -422,6 +423,7 @@ void delta_start(struct pair_io *io, struct conn *c, const struct op *op)
 	d->data_fd = agent_volume_io(io->pair->volume)->data_fd;
 	d->size = op->size;
 	d->delta = op->delta;
+	d->hurry = op->hurry;
 	suspect_begin(&d->suspect, op->suspect);
 	io->delta = d;
 	c->delta = d;

@@ -6,8 +6,15 @@
  * cut that stays open to the end: it is committed only when the link is about to be
  * adopted, and closing it in any other case makes the blocks dirty again.
  *
- * This copy is durably given up (OP_FOLLOW) before the first block of the leader is
- * written to it.  When nothing is in doubt on either side, that may never be needed.
+ * A copy that is consistent stays as it is.  What comes is staged, and marked in this
+ * copy's map for the leader before it is confirmed, so that whatever happens to the file
+ * somebody knows of these blocks.  When the leader says which instant all of it makes up
+ * (COMMIT, or LINK_ADOPT), it becomes this copy in one step that survives a crash (redo.c);
+ * then what this copy doubted is settled, and so is what was marked.
+ *
+ * A copy that is not consistent has nothing to lose, that of a split is given up because a
+ * person said so, and what was too large to be staged comes directly: then the copy is
+ * durably given up (OP_FOLLOW) before the first block of the leader is written to it.
  */
 #include "pair.h"
 
@@ -15,6 +22,7 @@
 #include <string.h>
 
 #include "id.h"
+#include "redo.h"
 #include "resolve.h"
 #include "session.h"
 
@@ -33,11 +41,16 @@ static void look_then(struct pair *p, void (*then)(struct pair *p))
 static void say_following(struct pair *p)
 {
 	struct op op = { .kind = OP_MAP_SEND, .size = p->theirs.size };
+	struct copy says = p->mine;
 
+	if (p->run.staged)
+		says.flags |= REPL_MV_STAGES;
 	p->phase = PHASE_F_MAP;
 	p->said = p->mine;
-	pair_reason(p, "follows %s", p->peer->name);
-	session_send_copy(p, REPL_MSG_FOLLOWING, &p->mine, p->run.nonce);
+	pair_reason(p, p->run.staged ? "follows %s; this copy stays consistent, as it was, meanwhile"
+				     : "follows %s; this copy is not consistent until it is in sync",
+		    p->peer->name);
+	session_send_copy(p, REPL_MSG_FOLLOWING, &says, p->run.nonce);
 	core_op(p->volume, p, &op);
 }
 
@@ -115,12 +128,42 @@ static bool bound_to_another(struct pair *p)
 	return other || absent || bound;
 }
 
+/*
+ * What a person has decided to give up in a split, having seen it, and saved, is given up:
+ * else the decision would be forgotten with the session.
+ */
+static bool stages(struct pair *p)
+{
+	const struct volume_settings *set = &p->volume->set;
+
+	/* What was staged is lost with the session, and what was applied is not. */
+	if (set->direct_apply && p->broken >= CORE_STAGE_TRIES && !p->direct) {
+		core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "%u attempts were broken off: what comes "
+			 "next is applied as it comes, and this copy is not consistent until it is in sync",
+			 p->broken);
+		p->direct = true;
+	}
+	return set->stages && (p->mine.flags & REPL_MV_CONSISTENT) && !p->direct &&
+	       p->resolve.step != RESOLVE_AGREED;
+}
+
+bool follow_waits_for_room(struct pair *p)
+{
+	if (!p->full_until || p->core->now >= p->full_until ||
+	    !(p->mine.flags & REPL_MV_CONSISTENT))
+		return false;
+	p->timer = p->full_until;
+	pair_reason(p, "this copy stays as it is: what is missing cannot be staged: give it more room "
+		    "(staging-dir, staging-size in the volume's file), or say direct-apply = yes");
+	return true;
+}
+
 /* The snapshot is fresh: does this side judge as the leader does? */
 static void agree(struct pair *p)
 {
 	const struct volume *v = p->volume;
 
-	if (p->pending || p->closing) {
+	if (p->pending || p->closing || redo_active(v)) {
 		pair_look(p, true);
 		return;
 	}
@@ -138,7 +181,12 @@ static void agree(struct pair *p)
 	}
 	if (bound_to_another(p))
 		return;
+	if (follow_waits_for_room(p)) {
+		p->phase = PHASE_MEET;
+		return;
+	}
 	p->run.equal = verdict_equal(p->verdict.kind);
+	p->run.staged = stages(p);
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "follows %s: %s", p->peer->name,
 		 p->verdict.why);
 	assign_slot(p);
@@ -171,7 +219,8 @@ static uint32_t other_slots(const struct pair *p)
 static void apply(struct pair *p)
 {
 	struct op op = {
-		.kind = OP_DELTA_APPLY, .delta = p->run.delta, .mask = other_slots(p),
+		.kind = OP_DELTA_APPLY, .delta = p->run.delta, .stage = p->run.staged,
+		.mask = p->run.staged ? 1u << pair_slot(p) : other_slots(p),
 		.size = p->mine.size < p->theirs.size ? p->mine.size : p->theirs.size,
 	};
 
@@ -185,6 +234,16 @@ static void apply(struct pair *p)
 	session_pause(p, false);
 }
 
+static bool linked_elsewhere(const struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i] != p && (v->pair[i]->mine.flags & REPL_MV_LIVE))
+			return true;
+	return false;
+}
+
 void follow_delta(struct pair *p, const struct msg_delta *d)
 {
 	if (!pair_following(p))
@@ -193,15 +252,17 @@ void follow_delta(struct pair *p, const struct msg_delta *d)
 		pair_protocol(p, "DELTA_BEGIN before the one before it was done");
 		return;
 	}
-	/* Nothing was to be copied, so nothing was given up: one of the two has gone on since. */
-	if (!p->run.followed && !id_equal(&d->generation, &p->mine.generation)) {
+	/* Followed beside other links, since nothing was to be copied: one of the two has gone on since. */
+	if (!p->run.followed && ((p->run.staged && d->blocks) ||
+				 !id_equal(&d->generation, &p->mine.generation)) &&
+	    (!p->run.staged || linked_elsewhere(p))) {
 		pair_leave(p, true, "the copies are no longer of the same generation");
 		return;
 	}
 	p->run.delta = *d;
 	/* What follows is for OP_DELTA_APPLY, which may have to wait. */
 	session_pause(p, true);
-	if (d->blocks && !p->run.followed)
+	if (d->blocks && !p->run.followed && !p->run.staged)
 		give_up_copy(p, PHASE_F_BEGIN);
 	else
 		apply(p);
@@ -213,6 +274,8 @@ static void applied(struct pair *p, const struct op_result *r)
 
 	p->run.delta.moved = r->moved;
 	pair_copied(p, &p->run.delta);
+	if (p->run.staged)
+		p->run.staged_bytes += r->moved.sent_bytes + r->moved.zero_bytes;
 	p->run.last_done = p->run.last;
 	p->phase = PHASE_F_READY;
 	msg_pack_delta(&p->run.delta, &m);
@@ -252,11 +315,91 @@ static void link_open(struct pair *p)
 	session_send(p, REPL_MSG_LINK_READY, &m, sizeof(m));
 }
 
+/* ------------------------------------------------ what was staged counts -- */
+
+/*
+ * The staging file cannot be written, or is full.  This copy has lost nothing; but behind
+ * for ever it would lose more every day if the leader's were to go.  So, unless a person has
+ * said otherwise, the next attempt is one without it.
+ */
+static void not_staged(struct pair *p, const char *why)
+{
+	if (p->volume->set.direct_apply) {
+		p->direct = true;
+		core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "what comes next is applied as it comes, "
+			 "and this copy is not consistent until it is in sync: direct-apply = no in the "
+			 "volume's file forbids that");
+	} else {
+		p->full_until = p->core->now + CORE_FULL_MS;
+	}
+	pair_leave(p, true, "what is missing here cannot be staged: %s", why);
+}
+
+static void settle(struct pair *p, enum op_kind kind)
+{
+	struct op op = {
+		.kind = kind, .slot = (uint8_t)pair_slot(p), .flags = REPL_CUT_UNFROZEN,
+	};
+
+	p->phase = PHASE_F_COMMIT;
+	core_op(p->volume, p, &op);
+}
+
+static void add_link(struct pair *p);
+
+/* All doubts are settled: this copy's own, which the leader had taken in, and what was marked. */
+static void settled(struct pair *p)
+{
+	if (p->run.cut_open) {
+		p->run.cut_open = false;
+		if (p->run.staged) {
+			settle(p, OP_CUT);
+			return;
+		}
+	}
+	if (p->run.adopting) {
+		add_link(p);
+		return;
+	}
+	p->phase = PHASE_F_READY;
+	p->broken = 0;
+	p->run.staged_bytes = p->run.done_bytes = 0;
+	p->said = p->mine;
+	session_send_copy(p, REPL_MSG_COMMITTED, &p->mine, p->run.commit_nonce);
+}
+
+void follow_redone(struct pair *p, int error, const char *why)
+{
+	if (p->phase != PHASE_F_REDO)
+		return;
+	if (error)
+		not_staged(p, why);
+	else
+		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
+}
+
+static void redo(struct pair *p, const struct copy *to)
+{
+	p->phase = PHASE_F_REDO;
+	pair_reason(p, "applies what was staged");
+	redo_begin(p, to);
+}
+
+void follow_commit(struct pair *p, const struct copy *theirs)
+{
+	if (!pair_following(p))
+		return;
+	if (p->phase != PHASE_F_READY || !p->run.staged || redo_active(p->volume)) {
+		pair_leave(p, true, "%s ends an epoch that was not staged here", p->peer->name);
+		return;
+	}
+	p->run.commit_nonce = theirs->cookie;
+	redo(p, theirs);
+}
+
 /* The leader has adopted its end: this copy is the leader's volume, and takes its name. */
 void follow_adopt(struct pair *p, const struct copy *theirs)
 {
-	struct op op = { .kind = OP_COMMIT };
-
 	if (!pair_following(p))
 		return;
 	if (p->phase != PHASE_F_READY || !p->run.last_done || !p->run.link_open ||
@@ -266,8 +409,12 @@ void follow_adopt(struct pair *p, const struct copy *theirs)
 		return;
 	}
 	p->theirs = *theirs;
-	p->phase = PHASE_F_COMMIT;
-	core_op(p->volume, p, &op);
+	p->run.adopting = true;
+	if (p->run.staged && (p->run.staged_bytes ||
+			      !id_equal(&theirs->generation, &p->mine.generation)))
+		redo(p, theirs);
+	else
+		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
 }
 
 static void add_link(struct pair *p)
@@ -285,6 +432,10 @@ static void add_link(struct pair *p)
 
 void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 {
+	if (r->error && r->staging) {
+		not_staged(p, r->text);
+		return;
+	}
 	if (r->error && kind != OP_LINK_OPEN) {
 		fail(p, kind, r);
 		return;
@@ -294,7 +445,12 @@ void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r
 		look_then(p, cut);
 		break;
 	case OP_CUT:
-		if (p->run.equal)
+		if (p->phase == PHASE_F_COMMIT) {
+			settle(p, OP_COMMIT);
+			break;
+		}
+		p->run.cut_open = true;
+		if (p->run.equal || p->run.staged)
 			look_then(p, say_following);
 		else
 			give_up_copy(p, PHASE_F_FOLLOW);
@@ -326,7 +482,7 @@ void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r
 		}
 		break;
 	case OP_COMMIT:
-		add_link(p);
+		look_then(p, settled);
 		break;
 	case OP_LINK_ADD:
 		session_send(p, REPL_MSG_LINK_LIVE, NULL, 0);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bring.h"
+#include "stage.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -126,11 +127,18 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 		return kernel_slot_set(a->kernel, minor, op->slot, REPL_SLOT_PEER, op->key, &op->id,
 				       e);
 	case OP_FOLLOW:
+		if (p && stage_clear(agent_volume_io(v), e))
+			return -EIO;
 		return kernel_follow(a->kernel, minor, op->slot, &op->id, e);
 	case OP_MARK:
 		return kernel_mark(a->kernel, minor, op->mask, op->extents, op->extent_count, e);
 	case OP_FREEZE:
 		return kernel_freeze(a->kernel, minor, REPL_GATE_JOIN, op->deadline_ms, e);
+	case OP_EPOCH:
+		return kernel_epoch(a->kernel, minor, e);
+	case OP_RECORD:
+		return kernel_commit(a->kernel, minor, op->slot, &op->id, op->epoch,
+				     op->follow ? op->history : NULL, e);
 	case OP_LINK_ADD:
 		return link_add(a, v, p, op, e);
 	case OP_LINK_DEL:

@@ -12,6 +12,18 @@
  * Every pass is complete in itself: its cut is committed only after the follower has
  * flushed it.  So a freeze that ends early (the module thaws by itself) costs
  * nothing but another attempt; the kernel refuses to adopt a link without it.
+ *
+ * A follower whose copy is consistent stages what it gets, and has marked it in its own
+ * map, durably, before it says DELTA_DONE: one of the two knows of every block that
+ * differs.  Its copy moves in one step, to an instant: that of the join, or, when more is
+ * staged than could be applied while writers wait,
+ *
+ *	freeze, cut, end the generation, send, look whether the freeze has held, thaw
+ *	<- DELTA_DONE, COMMIT ->, <- COMMITTED, record that the follower has that generation
+ *
+ * The generation that ended is exactly what all passes have brought together, and the new
+ * one is durable before the follower may take the old one: so of two consistent copies in
+ * one generation neither ever lacks a completed write that the other has.
  */
 #include "pair.h"
 
@@ -26,6 +38,7 @@
 #include "units.h"
 
 static void next_step(struct pair *p);
+static void join_failed(struct pair *p, const char *why);
 
 static uint64_t dirty_bytes(const struct pair *p)
 {
@@ -114,6 +127,7 @@ void lead_following(struct pair *p, const struct copy *theirs)
 
 	p->theirs = *theirs;
 	p->theirs.cookie = 0;
+	p->theirs.flags &= ~(uint32_t)REPL_MV_STAGES;
 	if (!expected) {
 		/*
 		 * Of a procedure that was left, at a message that crossed FOLLOW.  The copy is given
@@ -126,6 +140,7 @@ void lead_following(struct pair *p, const struct copy *theirs)
 			p->say = true;
 		return;
 	}
+	p->run.staged = theirs->flags & REPL_MV_STAGES;
 	resolve_following(p);
 	session_pause(p, true);
 	if (pair_slot_known(p)) {
@@ -230,6 +245,7 @@ static void send_delta(struct pair *p)
 		memcpy(p->run.delta.digest_key + i, &bits, 8);
 	}
 	op.delta = p->run.delta;
+	op.hurry = p->run.last || p->run.instant;
 	op.size = p->mine.size;
 	p->phase = PHASE_L_SEND;
 	pair_reason(p, op.suspect == SUSPECT_ALL ? "compares with %s, and copies what differs"
@@ -264,9 +280,101 @@ void lead_delta_done(struct pair *p, const struct msg_delta *d)
 		return;
 	}
 	measure(p);
+	if (p->run.staged)
+		p->run.staged_bytes += m->sent_bytes + m->zero_bytes;
 	pair_copied(p, d);
 	p->run.passes++;
 	p->phase = PHASE_L_COMMIT;
+	core_op(p->volume, p, &op);
+}
+
+/* ------------------------------------------------------- one epoch --- */
+
+static void freeze(struct pair *p)
+{
+	struct op op = { .kind = OP_FREEZE, .deadline_ms = p->volume->set.join_limit_ms };
+
+	p->volume->joining = p;
+	p->phase = PHASE_L_FREEZE;
+	p->timer = 0;
+	p->run.frozen = true;
+	core_op(p->volume, p, &op);
+}
+
+/* A pass that may become an epoch; if not, it is one like any other. */
+static void instant(struct pair *p)
+{
+	p->run.instant = true;
+	p->run.ended = p->run.all_read = p->run.held = false;
+	pair_reason(p, "ends an epoch");
+	freeze(p);
+}
+
+/*
+ * Frozen, and cut: what this copy is now is all of its generation, once that has ended.
+ * A secondary's has: nobody writes to it.
+ */
+static void end_generation(struct pair *p)
+{
+	struct op op = { .kind = OP_EPOCH };
+
+	p->run.epoch = p->mine;
+	p->run.ended = true;
+	if (!(p->mine.flags & REPL_MV_PRIMARY)) {
+		send_delta(p);
+		return;
+	}
+	p->phase = PHASE_L_EPOCH;
+	core_op(p->volume, p, &op);
+}
+
+static void epoch_ended(struct pair *p, const struct op_result *r)
+{
+	if (r->error) {
+		core_log(p->core, LOG_LEVEL_DEBUG, p->volume, p, "no epoch: %s", words(r));
+		p->run.ended = false;
+	}
+	p->then = send_delta;
+	core_get(p->volume);
+}
+
+/* Everything was read.  If the freeze still stands, it has stood all the time: no other began. */
+static void look_at_freeze(struct pair *p)
+{
+	if (!p->run.instant || !p->run.all_read || !p->run.frozen)
+		return;
+	p->run.held = p->volume->k.gate & REPL_GATE_JOIN;
+	release_volume(p);
+}
+
+static void commit_epoch(struct pair *p)
+{
+	bool whole = p->run.ended && p->run.held;
+
+	p->run.instant = false;
+	if (!whole) {
+		join_failed(p, "the epoch did not end within the join limit");
+		return;
+	}
+	p->run.commit_nonce = core_random(p->core) | 1;
+	p->phase = PHASE_L_COMMITTING;
+	pair_reason(p, "waits for %s to apply what it has staged", p->peer->name);
+	session_send_copy(p, REPL_MSG_COMMIT, &p->run.epoch, p->run.commit_nonce);
+}
+
+void lead_committed(struct pair *p, const struct copy *theirs)
+{
+	struct op op = {
+		.kind = OP_RECORD, .slot = (uint8_t)pair_slot(p), .id = p->run.epoch.generation,
+		.epoch = p->run.epoch.epoch,
+	};
+
+	if (p->phase != PHASE_L_COMMITTING || theirs->cookie != p->run.commit_nonce)
+		return;
+	p->theirs = *theirs;
+	p->theirs.cookie = 0;
+	p->run.staged_bytes = 0;
+	p->phase = PHASE_L_EQUAL;
 	core_op(p->volume, p, &op);
 }
 
@@ -296,24 +404,20 @@ static void offer_link(struct pair *p)
 	core_op(p->volume, p, &op);
 }
 
-static void freeze(struct pair *p)
+static void freeze_for_link(struct pair *p)
 {
-	struct op op = { .kind = OP_FREEZE, .deadline_ms = p->volume->set.join_limit_ms };
-
 	if (!p->run.link_open || !p->run.link_ready)
 		return;
-	p->phase = PHASE_L_FREEZE;
-	p->timer = 0;
-	p->run.frozen = true;
 	p->run.last = true;
-	core_op(p->volume, p, &op);
+	freeze(p);
 }
 
-static bool small_enough(const struct pair *p)
+/* Within half of the time that writers may be held. */
+static bool is_small(const struct pair *p, uint64_t bytes)
 {
 	uint64_t rate = p->run.rate ? p->run.rate : CORE_RATE_GUESS;
 
-	return dirty_bytes(p) * 1000 / rate < p->volume->set.join_limit_ms / 2;
+	return bytes * 1000 / rate < p->volume->set.join_limit_ms / 2;
 }
 
 /* Between two passes, the snapshot fresh: join, or copy what has come up meanwhile. */
@@ -321,10 +425,12 @@ static void next_step(struct pair *p)
 {
 	struct volume *v = p->volume;
 
-	if (small_enough(p) && (p->run.passes >= p->run.allowance || !dirty_bytes(p))) {
+	if (is_small(p, dirty_bytes(p)) && (p->run.passes >= p->run.allowance || !dirty_bytes(p))) {
 		if (v->joining && v->joining != p) {
 			p->phase = PHASE_L_TURN;
 			pair_reason(p, "waits until %s has joined", v->joining->peer->name);
+		} else if (!is_small(p, p->run.staged_bytes)) {
+			instant(p);
 		} else {
 			offer_link(p);
 		}
@@ -347,7 +453,7 @@ static void join_failed(struct pair *p, const char *why)
 	a = action_add(&p->core->actions, ACTION_ABORT, 0);
 	a->pair = p;
 	a->volume = p->volume;
-	p->run.last = false;
+	p->run.last = p->run.instant = false;
 	p->run.passes = 0;
 	p->run.allowance *= 2;
 	if (p->run.allowance > CORE_ALLOWANCE_MAX)
@@ -403,7 +509,7 @@ void lead_ready(struct pair *p, const struct msg_link *l)
 	if (p->phase != PHASE_L_LINK || l->cookie != p->run.cookie)
 		return;
 	p->run.link_ready = true;
-	freeze(p);
+	freeze_for_link(p);
 }
 
 void lead_link_live(struct pair *p)
@@ -430,7 +536,7 @@ static void op_failed(struct pair *p, enum op_kind kind, const struct op_result 
 
 void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 {
-	if (r->error) {
+	if (r->error && kind != OP_EPOCH) {
 		if (p->phase != PHASE_L_PAUSE)
 			op_failed(p, kind, r);
 		return;
@@ -448,22 +554,33 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 		cut(p);
 		break;
 	case OP_CUT:
-		p->then = send_delta;
+		p->then = p->run.instant ? end_generation : send_delta;
 		core_get(p->volume);
+		break;
+	case OP_EPOCH:
+		epoch_ended(p, r);
 		break;
 	case OP_DELTA_SEND:
 		p->run.delta.moved = r->moved;
 		p->phase = PHASE_L_DONE;
+		p->run.all_read = true;
+		if (p->run.instant)
+			core_get(p->volume);
 		break;
 	case OP_COMMIT:
-		p->then = p->run.last ? add_link : next_step;
+		p->then = p->run.last ? add_link : p->run.instant ? commit_epoch : next_step;
+		core_get(p->volume);
+		break;
+	case OP_RECORD:
+		p->phase = PHASE_L_COMMIT;
+		p->then = next_step;
 		core_get(p->volume);
 		break;
 	case OP_LINK_OPEN:
 		if (p->phase != PHASE_L_LINK)
 			break;
 		p->run.link_open = true;
-		freeze(p);
+		freeze_for_link(p);
 		break;
 	case OP_LINK_ADD:
 		p->then = adopted;
@@ -489,6 +606,7 @@ void lead_snapshot(struct pair *p)
 {
 	const struct volume *v = p->volume;
 
+	look_at_freeze(p);
 	if (v->served && v->served != p)
 		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
 	else if (!(p->mine.flags & REPL_MV_CONSISTENT))

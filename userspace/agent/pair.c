@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "id.h"
+#include "redo.h"
 #include "resize.h"
 #include "resolve.h"
 #include "session.h"
@@ -107,8 +108,10 @@ static void abandon(struct pair *p)
 {
 	struct action *a;
 
-	if (pair_following(p))
+	if (pair_following(p)) {
 		tell_others(p);
+		p->broken += p->run.staged && p->run.done_bytes && !redo_active(p->volume);
+	}
 	lead_leave(p);
 	session_pause(p, false);
 	a = action_add(&p->core->actions, ACTION_ABORT, 0);
@@ -194,6 +197,9 @@ static void live(struct pair *p)
 	p->outrun = (struct repl_id){ 0 };
 	p->timer = p->core->now + CORE_WORN_MS;
 	p->failures = 0;
+	p->direct = false;
+	p->broken = 0;
+	p->full_until = 0;
 	p->dial_failures = 0;
 	p->retry_at = 0;
 	pair_reason(p, "in sync");
@@ -258,8 +264,17 @@ bool pair_was_live(const struct pair *p)
 	       id_equal(&p->mine.slot_generation, &p->mine.generation);
 }
 
+bool pair_ahead(const struct pair *p)
+{
+	const struct kernel_slot *s = copy_slot(&p->volume->k, p->peer->key);
+
+	return s && (s->flags & REPL_SS_AHEAD) && id_equal(&s->generation, &p->mine.generation);
+}
+
 bool pair_outrun(const struct pair *p)
 {
+	if (pair_ahead(p))
+		return true;
 	return !id_is_zero(&p->outrun) && id_equal(&p->outrun, &p->mine.generation);
 }
 
@@ -343,6 +358,10 @@ static void decide_verdict(struct pair *p)
 	const struct pair *other = pair_other_leader(p);
 
 	judge(p);
+	if (redo_active(v)) {
+		pair_reason(p, "waits until what was staged is applied");
+		return;
+	}
 	if (other) {
 		pair_reason(p, "waits until this copy has caught up with %s", other->peer->name);
 		return;
@@ -351,6 +370,8 @@ static void decide_verdict(struct pair *p)
 		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);
 		if (!p->pending)
 			know_third(p);
+	} else if (verdict_follows(p->verdict.kind) && follow_waits_for_room(p)) {
+		return;
 	} else if (verdict_follows(p->verdict.kind)) {
 		pair_reason(p, "waits for %s to lead: %s", p->peer->name, p->verdict.why);
 	} else if (!verdict_leads(p->verdict.kind)) {
@@ -404,6 +425,11 @@ static void looked(struct pair *p)
 {
 	if (p->pending)
 		return;
+	if (redo_active(p->volume)) {
+		pair_reason(p, redo_stuck(p->volume) ? "%s" : "waits until what was staged is applied",
+			    p->volume->redo.why);
+		return;
+	}
 	if (p->closing) {
 		uint64_t wait = core_backoff(p->core, CORE_CLOSING_MS, CORE_CLOSING_MAX_MS,
 					     p->looks++);
@@ -611,6 +637,12 @@ static void heard_copy(struct pair *p, uint16_t type, const struct repl_msg_volu
 	case REPL_MSG_LINK_ADOPT:
 		follow_adopt(p, &theirs);
 		break;
+	case REPL_MSG_COMMIT:
+		follow_commit(p, &theirs);
+		break;
+	case REPL_MSG_COMMITTED:
+		lead_committed(p, &theirs);
+		break;
 	default:
 		heard_state(p, &theirs);
 		break;
@@ -714,6 +746,8 @@ void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 	case REPL_MSG_FOLLOW:
 	case REPL_MSG_FOLLOWING:
 	case REPL_MSG_LINK_ADOPT:
+	case REPL_MSG_COMMIT:
+	case REPL_MSG_COMMITTED:
 		heard_copy(p, h->type, body);
 		break;
 	case REPL_MSG_DELTA_BEGIN:
@@ -776,6 +810,13 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 	}
 }
 
+/* The leader waits for this copy to follow: it is told, and asks again. */
+static void follow_retry(struct pair *p)
+{
+	p->full_until = 0;
+	pair_look(p, true);
+}
+
 void pair_tick(struct pair *p)
 {
 	resolve_tick(p);
@@ -785,6 +826,8 @@ void pair_tick(struct pair *p)
 	p->timer = 0;
 	if (p->phase == PHASE_LOOK || p->phase == PHASE_LIVE)
 		core_get(p->volume);
+	else if (p->phase == PHASE_MEET && p->full_until && p->core->now >= p->full_until)
+		follow_retry(p);
 	else if (p->phase == PHASE_MEET && p->verdict.kind == VERDICT_SPLIT)
 		pair_look(p, false);
 	else if (p->phase == PHASE_MEET)

@@ -49,6 +49,9 @@ const struct pair *pair_other_leader(const struct pair *p);
 /** pair_was_live - equal to this copy in the current generation, when it was last seen */
 bool pair_was_live(const struct pair *p);
 
+/** pair_ahead - this copy is an epoch of the peer's, which has gone on from it; durably known */
+bool pair_ahead(const struct pair *p);
+
 /** pair_outrun - the peer's copy was newer than this one when it was last seen */
 bool pair_outrun(const struct pair *p);
 
@@ -99,6 +102,7 @@ void lead_following(struct pair *p, const struct copy *theirs);
 void lead_map(struct pair *p, const void *body, uint32_t length);
 void lead_ready(struct pair *p, const struct msg_link *l);
 void lead_delta_done(struct pair *p, const struct msg_delta *d);
+void lead_committed(struct pair *p, const struct copy *theirs);
 void lead_link_live(struct pair *p);
 void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
 void lead_snapshot(struct pair *p);
@@ -110,6 +114,10 @@ void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce);
 void follow_delta(struct pair *p, const struct msg_delta *d);
 void follow_offer(struct pair *p, const struct msg_link *l);
 void follow_adopt(struct pair *p, const struct copy *theirs);
+/** follow_waits_for_room - the last delta could not be staged, and it is too early to try again */
+bool follow_waits_for_room(struct pair *p);
+void follow_commit(struct pair *p, const struct copy *theirs);
+void follow_redone(struct pair *p, int error, const char *why);
 void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
 void follow_snapshot(struct pair *p);
 void follow_tick(struct pair *p);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pair.h"
+#include "redo.h"
 #include "session.h"
 #include "task.h"
 #include "units.h"
@@ -91,7 +92,7 @@ static void here_go(struct volume *v)
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		if (v->pair[i]->pending)
 			return;
-	if (v->task.here != RESIZE_HOLD || v->pending)
+	if (v->task.here != RESIZE_HOLD || v->pending || redo_active(v))
 		return;
 	v->task.here = RESIZE_OP;
 	v->task.begun = true;

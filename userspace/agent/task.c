@@ -8,6 +8,7 @@
 #include "id.h"
 #include "pair.h"
 #include "promote.h"
+#include "redo.h"
 #include "replace.h"
 #include "resize.h"
 #include "resolve.h"
@@ -182,7 +183,9 @@ static void gather(struct promote_facts *f, struct volume *v)
 {
 	*f = (struct promote_facts){
 		.volume = v->name, .size = v->k.size, .primary = v->k.role == REPL_ROLE_PRIMARY,
-		.consistent = v->k.sb_flags & REPL_SB_CONSISTENT,
+		/* What is being applied will be whole before it is promoted. */
+		.consistent = (v->k.sb_flags & REPL_SB_CONSISTENT) ||
+			      (redo_active(v) && !redo_stuck(v)),
 		.identity = v->k.sb_flags & REPL_SB_IDENTITY, .peer_count = v->pair_count,
 	};
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
@@ -315,7 +318,9 @@ static void primary_go(struct volume *v)
 			core_op(v, NULL, &del);
 	}
 	v->task.unlink = false;
-	if (v->pending)
+	if (redo_stuck(v) && v->redo.step == REDO_WAIT && v->task.force)
+		redo_forget(v);
+	if (v->pending || redo_active(v))
 		return;
 	v->task.begun = true;
 	core_op(v, NULL, &op);
@@ -382,7 +387,8 @@ static const char *newer_peer(const struct pair *but)
 	const struct volume *v = but->volume;
 
 	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i] != but && is_newer(v->pair[i]))
+		if (v->pair[i] != but && (is_newer(v->pair[i]) ||
+					  (!v->pair[i]->have_theirs && pair_ahead(v->pair[i]))))
 			return v->pair[i]->peer->name;
 	return NULL;
 }
@@ -503,6 +509,10 @@ void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 	enum task_kind task = v->task.kind;
 	char text[CORE_REASON_MAX];
 
+	if (redo_op_done(v, kind, r)) {
+		task_go(v);
+		return;
+	}
 	if (kind == OP_RESIZE) {
 		resize_op_done(v, r);
 		return;

@@ -28,16 +28,29 @@ static bool speaks(const struct copy *of, const struct copy *about)
 	return has(of, REPL_MV_SLOT) && id_equal(&of->slot_copy_id, &about->copy_id);
 }
 
-/* Whether @of went through @about's generation, and how its map relates to that. */
+/* How many generations ago @of went through @id; REPL_HISTORY: never, or nobody knows any more. */
+static unsigned int went_by(const struct copy *of, const struct repl_id *id)
+{
+	unsigned int i = 0;
+
+	while (i < REPL_HISTORY && (id_is_zero(&of->history[i]) || !id_equal(&of->history[i], id)))
+		i++;
+	return i;
+}
+
+/*
+ * Whether @of went through @about's generation, and how its map relates to that.  The map
+ * says what has changed since slot_generation.  It says enough, too, of a copy that came to
+ * a later one since: that has committed an epoch, and this node stopped before it took note.
+ */
 static bool descends(const struct copy *of, const struct copy *about, bool *by_bitmap)
 {
-	*by_bitmap = speaks(of, about) && id_equal(&of->slot_generation, &about->generation);
-	if (*by_bitmap)
-		return true;
-	for (unsigned int i = 0; i < REPL_HISTORY; i++)
-		if (!id_is_zero(&of->history[i]) && id_equal(&of->history[i], &about->generation))
-			return true;
-	return false;
+	unsigned int since = went_by(of, &of->slot_generation), at = went_by(of, &about->generation);
+
+	*by_bitmap = speaks(of, about) &&
+		     (id_equal(&of->slot_generation, &about->generation) ||
+		      (since < REPL_HISTORY && at < since));
+	return *by_bitmap || at < REPL_HISTORY;
 }
 
 bool verdict_newer(const struct copy *c, const struct copy *than)

@@ -236,6 +236,24 @@ static int set_save_dir(void *field, const char *value)
 	return 0;
 }
 
+static int set_staging_size(void *field, const char *value)
+{
+	uint64_t bytes;
+
+	if (units_parse_size(value, &bytes) || bytes < 1 << 20)
+		return -EINVAL;
+	memcpy(field, &bytes, sizeof(bytes));
+	return 0;
+}
+
+static int set_yes_no(void *field, const char *value)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no"))
+		return -EINVAL;
+	*(bool *)field = *value == 'y';
+	return 0;
+}
+
 /* -- agent.conf ------------------------------------------------------------ */
 
 #define KEY(type, member, name, flags, set, expected) \
@@ -367,6 +385,11 @@ static const struct rules_key volume_keys[] = {
 	    "none, or a rate such as 100 MiB/s"),
 	KEY(config_volume, save_dir, "save-dir", 0, set_save_dir,
 	    "the absolute path of a directory, at most 255 bytes"),
+	KEY(config_volume, staging_dir, "staging-dir", 0, set_save_dir,
+	    "the absolute path of a directory, at most 255 bytes"),
+	KEY(config_volume, staging_size, "staging-size", 0, set_staging_size,
+	    "a size of at least 1 MiB, such as 4 GiB"),
+	KEY(config_volume, direct_apply, "direct-apply", 0, set_yes_no, "yes or no"),
 	{}
 };
 
@@ -462,6 +485,9 @@ int config_parse_volume(const char *text, size_t length, const char *path,
 	v->stuck_timeout_ms = REPL_STUCK_MS;
 	v->minor = REPL_MINORS_MAX;
 	strcpy(v->save_dir, CONFIG_SAVE_DIR);
+	strcpy(v->staging_dir, CONFIG_STAGING_DIR);
+	v->staging_size = CONFIG_STAGING_SIZE;
+	v->direct_apply = true;
 	if (name_from_path(path, v->name)) {
 		say(report, arg, "%s: the file's name gives no volume name; expected %s", path,
 		    expected_name);

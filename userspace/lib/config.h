@@ -24,6 +24,8 @@
 #define CONFIG_FAILOVER	"/run/repl-failover.sock"
 #define CONFIG_PORT	"7788"
 #define CONFIG_SAVE_DIR	"/var/lib/repl/saved"
+#define CONFIG_STAGING_SIZE	(4ULL << 30)
+#define CONFIG_STAGING_DIR	"/var/lib/repl/staging"
 
 enum config_limits {
 	CONFIG_LISTEN_MAX	= 8,
@@ -32,6 +34,7 @@ enum config_limits {
 	CONFIG_PORT_MAX		= 6,
 	CONFIG_WHERE_MAX	= 512,
 	CONFIG_SAVE_DIR_MAX	= 256,
+	CONFIG_STAGING_DIR_MAX	= CONFIG_SAVE_DIR_MAX,
 	CONFIG_JOIN_LIMIT_MS	= 200,
 };
 
@@ -89,6 +92,9 @@ struct config_volume {
 	uint32_t timeout_ms;
 	uint32_t stuck_timeout_ms;
 	uint64_t rate_limit;		/* bytes/s of catch-up; 0 is none */
+	char staging_dir[CONFIG_STAGING_DIR_MAX];	/* where deltas wait */
+	uint64_t staging_size;		/* bytes of them, at most */
+	bool direct_apply;		/* what does not fit there is applied as it comes */
 	char save_dir[CONFIG_SAVE_DIR_MAX];	/* for what a split's loser had alone */
 	struct config_volume_peer peer[REPL_SLOTS_MAX];
 	size_t peer_count;

@@ -673,17 +673,44 @@ int kernel_cut_valid(int cut, struct err *e)
 	return err_set(e, errno, "the cut cannot be used: %s", strerror(errno));
 }
 
-static int put_follow(struct nl_msg *msg, const struct kernel_link *l)
+static int put_history(struct nl_msg *msg, const struct repl_id *history)
 {
 	static const struct repl_id zero;
-	size_t count = 0;
+	int count = 0;
 
-	while (count < REPL_HISTORY && memcmp(&l->history[count], &zero, sizeof(zero)))
+	while (count < REPL_HISTORY && memcmp(&history[count], &zero, sizeof(zero)))
 		count++;
+	return nla_put(msg, REPL_A_HISTORY, count * (int)sizeof(*history), history);
+}
+
+int kernel_epoch(struct kernel *k, uint32_t minor, struct err *e)
+{
+	return command(k, volume_message(k, REPL_CMD_EPOCH, minor), REPL_A_TICKET, e);
+}
+
+int kernel_commit(struct kernel *k, uint32_t minor, uint8_t slot, const struct repl_id *generation,
+		  uint64_t epoch, const struct repl_id *history, struct err *e)
+{
+	struct nl_msg *msg = volume_message(k, REPL_CMD_COMMIT, minor);
+
+	if (!msg)
+		return err_set(e, ENOMEM, "out of memory");
+	NLA_PUT_U8(msg, REPL_A_SLOT, slot);
+	NLA_PUT(msg, REPL_A_GENERATION, sizeof(*generation), generation);
+	NLA_PUT_U64(msg, REPL_A_EPOCH, epoch);
+	if (history && put_history(msg, history))
+		goto nla_put_failure;
+	return command(k, msg, REPL_A_TICKET, e);
+
+nla_put_failure:
+	return no_room(msg, e);
+}
+
+static int put_follow(struct nl_msg *msg, const struct kernel_link *l)
+{
 	NLA_PUT(msg, REPL_A_GENERATION, sizeof(l->generation), &l->generation);
 	NLA_PUT_U64(msg, REPL_A_EPOCH, l->epoch);
-	NLA_PUT(msg, REPL_A_HISTORY, count * sizeof(l->history[0]), l->history);
-	return 0;
+	return put_history(msg, l->history);
 
 nla_put_failure:
 	return -EMSGSIZE;

@@ -140,10 +140,19 @@ int kernel_follow(struct kernel *k, uint32_t minor, uint8_t slot, const struct r
 		  struct err *e);
 int kernel_mark(struct kernel *k, uint32_t minor, uint32_t slot_mask,
 		const struct repl_extent *extents, size_t count, struct err *e);
+int kernel_epoch(struct kernel *k, uint32_t minor, struct err *e);
 int kernel_link_add(struct kernel *k, const struct kernel_link *l, struct err *e);
 int kernel_link_del(struct kernel *k, uint32_t minor, uint8_t slot, struct err *e);
 int kernel_resize(struct kernel *k, uint32_t minor, uint64_t size, struct err *e);
 int kernel_replace(struct kernel *k, const struct kernel_replace *r, struct err *e);
+
+/**
+ * kernel_commit - the slot's copy and this one were equal at the end of a generation
+ * @history: the leader's, REPL_HISTORY ids: it is this copy that has become equal; NULL: the other
+ * Return: a ticket or -errno.
+ */
+int kernel_commit(struct kernel *k, uint32_t minor, uint8_t slot, const struct repl_id *generation,
+		  uint64_t epoch, const struct repl_id *history, struct err *e);
 
 /** kernel_resume - go on without the lost peers. Return: a ticket or -errno. */
 int kernel_resume(struct kernel *k, uint32_t minor, struct err *e);

@@ -121,6 +121,19 @@
  *	it does not count as a copy before it is full.  The old devices stay open until the
  *	volume is down.  Given up when the role ends, or the last live peer is gone.
  *
+ * REPL_CMD_EPOCH: REPL_A_MINOR -> REPL_A_TICKET.  A primary that is frozen with
+ *	REPL_GATE_JOIN, and drained, begins a new generation and counts its epoch up by one,
+ *	durably here and on every live peer.  What it holds in that freeze is all that there
+ *	will ever be of the generation before, so a peer may commit that one.  -ETIMEDOUT: the
+ *	freeze has ended meanwhile; the generation has begun, but the one before it has no such end.
+ *
+ * REPL_CMD_COMMIT: REPL_A_MINOR, REPL_A_SLOT, REPL_A_GENERATION, REPL_A_EPOCH, [REPL_A_HISTORY]
+ *	-> REPL_A_TICKET.  The slot has no link.  Durably: this slot's copy and this one were
+ *	equal at the end of that generation, in that epoch.  With a history: it is this copy that
+ *	has become equal, and the other has gone on since: the data are flushed, then the
+ *	superblock says consistent, that generation and history, that epoch.  Refused while primary,
+ *	with a live link, or without a disk.
+ *
  * Events: multicast group REPL_GENL_GROUP, REPL_CMD_EVENT with REPL_A_MINOR,
  *	REPL_A_EVENT, [REPL_A_SLOT], [REPL_A_TEXT].  They may be lost: an event says that
  *	a GET is worth while, no more.
@@ -165,6 +178,8 @@ enum repl_cmd {
 	REPL_CMD_LINK_DEL,
 	REPL_CMD_RESIZE,
 	REPL_CMD_REPLACE,
+	REPL_CMD_EPOCH,
+	REPL_CMD_COMMIT,
 	REPL_CMD_EVENT,
 	__REPL_CMD_MAX
 };

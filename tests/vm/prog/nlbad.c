@@ -80,7 +80,7 @@ static const struct {
 	{ "slot_set", REPL_CMD_SLOT_SET }, { "follow", REPL_CMD_FOLLOW },
 	{ "mark", REPL_CMD_MARK }, { "cut", REPL_CMD_CUT }, { "link_add", REPL_CMD_LINK_ADD },
 	{ "link_del", REPL_CMD_LINK_DEL }, { "resize", REPL_CMD_RESIZE },
-	{ "replace", REPL_CMD_REPLACE },
+	{ "replace", REPL_CMD_REPLACE }, { "epoch", REPL_CMD_EPOCH }, { "record", REPL_CMD_COMMIT },
 	{ "event", REPL_CMD_EVENT }, { "none", 0 },
 	{ "after_last", __REPL_CMD_MAX }, { "255", 255 },
 };

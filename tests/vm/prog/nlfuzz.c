@@ -150,6 +150,8 @@ static const uint8_t wanted[][8] = {
 	[REPL_CMD_LINK_DEL] = { REPL_A_MINOR, REPL_A_SLOT },
 	[REPL_CMD_RESIZE] = { REPL_A_MINOR, REPL_A_SIZE },
 	[REPL_CMD_REPLACE] = { REPL_A_MINOR, REPL_A_DATA_FD },
+	[REPL_CMD_EPOCH] = { REPL_A_MINOR },
+	[REPL_CMD_COMMIT] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_GENERATION, REPL_A_EPOCH, REPL_A_HISTORY },
 };
 
 /* An id, a key, a text: mostly one of a few, so that two may be the same. */
@@ -281,7 +283,7 @@ static struct nl_msg *random_message(void)
 	/* What takes a volume away, or puts it up, is rarer: the others need one. */
 	uint8_t cmd = (uint8_t)(!chance(98) ? BELOW(256) : chance(10) ?
 				REPL_CMD_GET + BELOW(3) :
-				REPL_CMD_ROLE + BELOW(REPL_CMD_REPLACE - REPL_CMD_ROLE + 1));
+				REPL_CMD_ROLE + BELOW(REPL_CMD_COMMIT - REPL_CMD_ROLE + 1));
 	struct nl_msg *msg = nlraw_message(&nl, cmd, chance(cmd == REPL_CMD_GET ? 50 : 1) ?
 					   NLM_F_DUMP : NLM_F_ACK);
 	unsigned int i;

@@ -51,6 +51,8 @@ each-missing | | mark minor=0 slot_mask=4 extents=0+1
 each-missing | | cut minor=0 slot=2 cut_flags=1
 each-missing | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0
 each-missing | | link_del minor=0 slot=1
+each-missing | | epoch minor=0
+each-missing | | record minor=0 slot=2 generation=1 epoch=1
 EINVAL | missing:generation | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 epoch=1 history=1
 EINVAL | missing:epoch | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 history=1
 EINVAL | missing:history | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1
@@ -68,6 +70,8 @@ each-length | | cut minor=0 slot=2 cut_flags=2 hold_ms=100
 each-length | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=500 stuck_ms=500
 each-length | | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1 history=1
 each-length | | link_del minor=0 slot=1
+each-length | | epoch minor=0
+each-length | | record minor=0 slot=2 generation=1 epoch=1
 
 EINVAL | | attach minor=9 name~0*00 data_fd=rw:/dev/ram0 key=9
 EINVAL | | attach minor=9 name~3*41 data_fd=rw:/dev/ram0 key=9
@@ -76,6 +80,7 @@ EINVAL | whole number | mark minor=0 slot_mask=4 extents~15*00
 EINVAL | whole number | mark minor=0 slot_mask=4 extents~17*00
 ERANGE/EINVAL | | mark minor=0 slot_mask=4 extents~16400*00
 EINVAL | whole number | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1 history~15*01
+EINVAL | whole number | record minor=2 slot=0 generation=1 epoch=1 history~15*01
 ERANGE/EINVAL | | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1 history~272*01
 
 # Those that answers have are none of a command's, and those that nobody has are nobody's.
@@ -325,7 +330,14 @@ EAGAIN/EBUSY | writes go on | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_
 EBUSY | cannot follow | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1 history=1
 EBUSY | slot 1 has a link | link_add minor=0 slot=1 sock_fd=tcp cookie=1 link_flags=0
 ENOENT/EBUSY | no peer's | link_add minor=0 slot=3 sock_fd=tcp cookie=1 link_flags=0
+EINVAL | in no generation | record minor=0 slot=2 generation=0 epoch=1
+EBUSY | is primary here | record minor=0 slot=2 generation=1 epoch=1 history=1
+EBUSY | has a link | record minor=0 slot=1 generation=1 epoch=1
+ENOENT | no peer's | record minor=0 slot=3 generation=1 epoch=1
+EBUSY | has a live link | record minor=1 slot=0 generation=1 epoch=1 history=1
 0 | | thaw minor=0 gate=1
+EAGAIN | writes go on | epoch minor=0
+EINVAL | is not primary | epoch minor=1
 0 | | mark minor=0 slot_mask=0xfffc extents=0+1
 EBUSY | 1 blocks behind | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0
 = | | link_del minor=0 slot=2
@@ -355,6 +367,8 @@ everything() { # ERRNO WORDS : each command that changes something, as it would 
 		cut minor=2 slot=0 cut_flags=1
 		link_add minor=2 slot=0 sock_fd=tcp-idle cookie=1 link_flags=0
 		link_del minor=0 slot=1
+		epoch minor=0
+		record minor=0 slot=2 generation=1 epoch=1
 	EOF
 }
 nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)

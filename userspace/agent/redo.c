@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "redo.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "id.h"
+#include "pair.h"
+#include "task.h"
+#include "units.h"
+
+static void step(struct volume *v, enum redo_step next, struct op *op)
+{
+	v->redo.step = next;
+	op->staged = v->redo.what;
+	core_op(v, NULL, op);
+}
+
+bool redo_active(const struct volume *v)
+{
+	return v->redo.step != REDO_NONE;
+}
+
+bool redo_stuck(const struct volume *v)
+{
+	return redo_active(v) && v->redo.failures;
+}
+
+/* The slot of whom this copy has followed; -1: there is none any more. */
+static int leader_slot(const struct volume *v)
+{
+	const struct kernel_slot *s = copy_slot(&v->k, v->redo.what.key);
+
+	return s ? s->index : -1;
+}
+
+static void seal(struct volume *v)
+{
+	struct op op = { .kind = OP_STAGE_SEAL };
+
+	step(v, REDO_SEAL, &op);
+}
+
+static void give_up(struct volume *v)
+{
+	struct op op = {
+		.kind = OP_FOLLOW, .slot = (uint8_t)leader_slot(v), .id = v->redo.what.uuid,
+	};
+
+	step(v, REDO_GIVE_UP, &op);
+}
+
+static void apply(struct volume *v)
+{
+	struct op op = { .kind = OP_STAGE_APPLY, .size = v->k.size };
+	int leader = leader_slot(v);
+
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		if (v->k.slot[i].index != leader)
+			op.mask |= 1u << v->k.slot[i].index;
+	v->redo.error = 0;
+	step(v, REDO_APPLY, &op);
+}
+
+static void record(struct volume *v)
+{
+	struct op op = {
+		.kind = OP_RECORD, .slot = (uint8_t)leader_slot(v), .id = v->redo.what.generation,
+		.epoch = v->redo.what.epoch, .follow = true,
+	};
+
+	memcpy(op.history, v->redo.what.history, sizeof(op.history));
+	step(v, REDO_RECORD, &op);
+}
+
+static void drop(struct volume *v)
+{
+	struct op op = { .kind = OP_STAGE_DROP };
+
+	step(v, REDO_DROP, &op);
+}
+
+/* The kernel is asked again what it has recorded. */
+static void look(struct volume *v)
+{
+	v->redo.step = REDO_LOOK;
+	core_get(v);
+}
+
+static void end(struct volume *v)
+{
+	struct redo was = v->redo;
+
+	v->redo = (struct redo){ 0 };
+	core_get(v);
+	if (was.pair && was.pair->turn == was.turn)
+		follow_redone(was.pair, was.error, was.why);
+}
+
+void redo_begin(struct pair *p, const struct copy *to)
+{
+	struct volume *v = p->volume;
+	struct staged *what = &v->redo.what;
+
+	v->redo = (struct redo){ .pair = p, .turn = p->turn };
+	*what = (struct staged){
+		.uuid = to->uuid, .generation = to->generation, .epoch = to->epoch,
+		.base_generation = v->k.generation, .base_epoch = v->k.epoch,
+	};
+	memcpy(what->history, to->history, sizeof(what->history));
+	memcpy(what->key, p->peer->key, sizeof(what->key));
+	seal(v);
+}
+
+void redo_forget(struct volume *v)
+{
+	core_log(v->core, LOG_LEVEL_WARN, v, NULL, "what was staged and could not be applied is dropped: "
+		 "%s", v->redo.why);
+	v->redo.pair = NULL;
+	drop(v);
+}
+
+/* Between GIVE_UP and RECORD there is no way back: the same again, from the beginning. */
+static void again(struct volume *v, enum op_kind kind, const struct op_result *r)
+{
+	struct redo *redo = &v->redo;
+
+	snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind),
+		 r->text && r->text[0] ? r->text : strerror(-r->error));
+	if (!redo->failures)
+		core_log(v->core, LOG_LEVEL_ERROR, v, NULL, "%s; this copy is not consistent until it "
+			 "can, and it is tried again", redo->why);
+	redo->step = REDO_WAIT;
+	redo->at = v->core->now + core_backoff(v->core, CORE_RETRY_MIN_MS, CORE_RETRY_MAX_MS,
+					       redo->failures++);
+}
+
+/* The file itself is damaged: there is no second one. */
+static void lost(struct volume *v, const char *text)
+{
+	v->redo.error = -EBADMSG;
+	snprintf(v->redo.why, sizeof(v->redo.why), "%s", text);
+	core_log(v->core, LOG_LEVEL_ERROR, v, NULL, "a delta was being applied, and the rest of it is lost "
+		 "(%s): this copy is not consistent until it has caught up", text);
+	drop(v);
+}
+
+static void failed(struct volume *v, enum op_kind kind, const struct op_result *r)
+{
+	struct redo *redo = &v->redo;
+
+	if (redo->step == REDO_APPLY && r->error == -EBADMSG) {
+		lost(v, r->text ? r->text : "damaged");
+	} else if (redo->step == REDO_APPLY || (redo->step == REDO_RECORD && redo->what.bytes)) {
+		again(v, kind, r);
+	} else if (redo->step == REDO_DROP) {
+		/* It names the epoch that it began at, and this copy has left that. */
+		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "the staging file cannot be removed: %s",
+			 r->text ? r->text : strerror(-r->error));
+		end(v);
+	} else {
+		redo->error = r->error;
+		snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind),
+			 r->text && r->text[0] ? r->text : strerror(-r->error));
+		if (redo->step == REDO_GIVE_UP)
+			look(v);	/* it may be recorded all the same */
+		else
+			drop(v);
+	}
+}
+
+bool redo_op_done(struct volume *v, enum op_kind kind, const struct op_result *r)
+{
+	struct redo *redo = &v->redo;
+
+	if (kind != OP_STAGE_SEAL && kind != OP_FOLLOW && kind != OP_STAGE_APPLY &&
+	    kind != OP_RECORD && kind != OP_STAGE_DROP)
+		return false;
+	if (r->error) {
+		failed(v, kind, r);
+		return true;
+	}
+	switch (redo->step) {
+	case REDO_SEAL:
+		redo->what.bytes = r->moved.sent_bytes + r->moved.zero_bytes;
+		if (redo->what.bytes)
+			give_up(v);
+		else
+			record(v);
+		break;
+	case REDO_GIVE_UP:
+		apply(v);
+		break;
+	case REDO_APPLY:
+		record(v);
+		break;
+	case REDO_RECORD:
+		/* It is the leader's copy now: how this one stopped once has no bearing on it. */
+		v->unclean = false;
+		drop(v);
+		break;
+	default:
+		end(v);
+		break;
+	}
+	return true;
+}
+
+static void resume(struct volume *v)
+{
+	const struct staged *what = &v->redo.what;
+	char text[UNITS_TEXT_MAX];
+
+	if (v->k.sb_flags & REPL_SB_CONSISTENT) {
+		drop(v);
+	} else if (!id_equal(&what->base_generation, &v->k.generation) ||
+		   what->base_epoch != v->k.epoch) {
+		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "a staging file was found that begins at "
+			 "another epoch than this copy's: it is of no use");
+		drop(v);
+	} else if (leader_slot(v) < 0) {
+		lost(v, "the node that it came from has no slot any more");
+	} else {
+		core_log(v->core, LOG_LEVEL_INFO, v, NULL, "applying what was staged, %s, to reach "
+			 "epoch %" PRIu64, units_format_bytes(what->bytes, text), what->epoch);
+		apply(v);
+	}
+}
+
+void redo_snapshot(struct volume *v)
+{
+	if (v->redo.step == REDO_LOOK && v->task.kind != TASK_DOWN)
+		resume(v);
+}
+
+void redo_tick(struct volume *v)
+{
+	if (v->redo.step == REDO_WAIT && v->core->now >= v->redo.at)
+		look(v);
+}
+
+void core_staged(struct volume *v, const struct staged *what)
+{
+	v->redo = (struct redo){ .step = REDO_LOOK, .what = *what };
+}
