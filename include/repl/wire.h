@@ -141,6 +141,7 @@ enum repl_msg_type {
 	REPL_MSG_GROWN		= 27,	/* struct repl_msg_grow, then words when refused */
 	REPL_MSG_COMMIT		= 28,	/* leader: the deltas staged are, together, this; struct repl_msg_volume */
 	REPL_MSG_COMMITTED	= 29,	/* follower: durably my copy; struct repl_msg_volume */
+	REPL_MSG_VERIFY		= 32,	/* struct repl_msg_verify, then words when refused */
 	REPL_MSG_TAKE_OVER	= 34,	/* struct repl_msg_take_over: could you, or do, serve the volume? */
 	REPL_MSG_TAKEN		= 35,	/* struct repl_msg_take_over, then words: the answer */
 };
@@ -154,9 +155,11 @@ struct repl_msg {
 };
 
 /*
- * repl_msg_hello.features: no bit is defined.  They are sent as zero, and what comes is
- * passed over: a feature that a node cannot do without needs a new version.
+ * repl_msg_hello.features: a bit that is not known is passed over.  A feature that a node
+ * cannot do without needs a new version.
  */
+#define REPL_HF_VERIFY	(1ULL << 2)	/* knows VERIFY, and DIGESTS outside of a delta */
+
 struct repl_msg_hello {
 	__le16	version_min;		/*  0 */
 	__le16	version;		/*  2 */
@@ -306,6 +309,20 @@ struct repl_msg_take_over {
 	__le32	reserved;		/* 12 */
 };
 
+enum repl_verify_step {
+	REPL_VERIFY_BEGIN	= 1,	/* I compare: answer my DIGESTS, made with 'key' */
+	REPL_VERIFY_READY	= 2,	/* to BEGIN: I do */
+	REPL_VERIFY_REFUSED	= 3,	/* to BEGIN, or later: I cannot, or not any more; words */
+	REPL_VERIFY_END		= 4,	/* I have compared, or given it up */
+	REPL_VERIFY_STEPS	= 5,
+};
+
+struct repl_msg_verify {
+	__le32	step;			/*  0 enum repl_verify_step */
+	__le32	reserved;		/*  4 */
+	__u8	key[REPL_DIGEST_KEY_BYTES];	/*  8 BEGIN: of the digests; else zero */
+};
+
 /* First and only bytes of a plain link before its frames. */
 struct repl_plain_hello {
 	__u8	magic[8];		/* REPL_PLAIN_MAGIC: no TLS record starts so */
@@ -324,6 +341,7 @@ _Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_resolve) == 56, "as documented");
 _Static_assert(sizeof(struct repl_msg_grow) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_take_over) == 16, "as documented");
+_Static_assert(sizeof(struct repl_msg_verify) == 24, "as documented");
 _Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");
 
 #endif /* REPL_WIRE_H */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * One core and what it says to a peer that misbehaves, is silent or does not fit.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c

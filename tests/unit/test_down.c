@@ -3,6 +3,7 @@
  * A volume goes, and in the same breath something else happens to it: the kernel's answer and any other event may come
  * in one round of the agent's loop, in either order, before what was decided is carried out.  Whatever outlives the
  * volume shows as a use after free.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A disk is replaced: when the agent hands the new one to the kernel, what it says of the filling.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c

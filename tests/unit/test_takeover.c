@@ -2,6 +2,7 @@
 /*
  * A volume changes hands: what is checked before anything is asked of the other node, what
  * the other node refuses before its helper is asked, and that every question gets one answer.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/pair.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/verdict.c userspace/agent/copy.c

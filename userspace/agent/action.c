@@ -72,6 +72,11 @@ const char *op_name(enum op_kind kind)
 		[OP_STAGE_APPLY] = "apply what was staged",
 		[OP_STAGE_DROP] = "remove the staging file",
 		[OP_SAVE] = "save what only this copy has",
+		[OP_VERIFY_OPEN] = "open the digests",
+		[OP_VERIFY_TAKE] = "read what was written",
+		[OP_VERIFY_COMPARE] = "compare",
+		[OP_VERIFY_SEAL] = "store the digests",
+		[OP_VERIFY_SERVE] = "answer the comparison",
 	};
 
 	return name[kind];

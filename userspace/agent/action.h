@@ -33,7 +33,7 @@ enum action_kind {
 	ACTION_RESUME,		/* ... until this */
 	ACTION_LINK_TAKE,	/* 'conn' is a link's connection, for 'pair', with 'link' */
 	ACTION_ABORT,		/* the pair's bulk work, its cut and its link that was not adopted */
-	ACTION_THAW,		/* take the volume's REPL_GATE_JOIN back */
+	ACTION_THAW,		/* take the volume's gate of op.flags back */
 	ACTION_OP,		/* begin 'op' */
 	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
 	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
@@ -50,7 +50,7 @@ enum op_kind {
 	OP_SLOT_SET,
 	OP_FOLLOW,
 	OP_MARK,
-	OP_FREEZE,		/* for REPL_GATE_JOIN */
+	OP_FREEZE,		/* for the reason in 'flags' */
 	OP_LINK_ADD,		/* of the connection that OP_LINK_OPEN made */
 	OP_LINK_DEL,
 	OP_ROLE,
@@ -71,6 +71,12 @@ enum op_kind {
 	OP_STAGE_APPLY,		/* its blocks, marked for the slots of 'mask' first, and flushed */
 	OP_STAGE_DROP,
 	OP_SAVE,		/* the blocks of the cut as a stream; done: durable, 'text' is the file */
+	/* What a verify does, of pair->verify.  compare.c. */
+	OP_VERIFY_OPEN,		/* digests: new ones, or those that are stored */
+	OP_VERIFY_TAKE,		/* the cut's blocks were written */
+	OP_VERIFY_COMPARE,	/* a pass; done: all is told to the judge */
+	OP_VERIFY_SEAL,		/* the digests are complete, durably */
+	OP_VERIFY_SERVE,	/* the peer compares: answer its DIGESTS, made with delta.digest_key */
 };
 
 struct op {

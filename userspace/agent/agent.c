@@ -9,6 +9,7 @@
 
 #include "apply.h"
 #include "bring.h"
+#include "compare.h"
 #include "conn.h"
 #include "control.h"
 #include "delta.h"
@@ -68,6 +69,7 @@ static void drop_work(struct pair_io *io)
 	apply_drop(io);
 	stage_abandon(io);
 	save_drop(io);
+	compare_drop(io);
 	link_drop(io);
 	kops_abort(io);
 }
@@ -133,16 +135,23 @@ static void begin(struct agent *a, const struct action *act)
 	case OP_SAVE:
 		save_start(io, op);
 		break;
+	case OP_VERIFY_OPEN:
+	case OP_VERIFY_TAKE:
+	case OP_VERIFY_COMPARE:
+	case OP_VERIFY_SEAL:
+	case OP_VERIFY_SERVE:
+		compare_begin(io, pair_conn(a, act->pair), op);
+		break;
 	default:
 		kops_begin(a, act->volume, act->pair, op);
 		break;
 	}
 }
 
-static void thaw(struct agent *a, struct volume *v)
+static void thaw(struct agent *a, struct volume *v, enum repl_gate gate)
 {
 	struct err e = { "" };
-	int ret = kernel_thaw(a->kernel, agent_volume_io(v)->minor, REPL_GATE_JOIN, &e);
+	int ret = kernel_thaw(a->kernel, agent_volume_io(v)->minor, gate, &e);
 
 	/* The deadline may have come first. */
 	if (ret && ret != -ENOENT && ret != -EALREADY)
@@ -181,7 +190,7 @@ static void carry_out(struct agent *a, const struct action *act)
 		drop_work(agent_pair_io(act->pair));
 		break;
 	case ACTION_THAW:
-		thaw(a, act->volume);
+		thaw(a, act->volume, (enum repl_gate)act->op.flags);
 		break;
 	case ACTION_OP:
 		begin(a, act);

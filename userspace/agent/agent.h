@@ -13,6 +13,7 @@
  *	save.c		what a split's loser has alone, into a file
  *	helper.c	who mounts and starts what is taken over
  *	hook.c		programs that are told of changes
+ *	compare.c sums.c	what a verify reads, and the digests it stores
  *	bring.c		devices: up, and what is found at start
  *	control.c status.c	the administrator's socket
  */
@@ -30,6 +31,7 @@
 
 struct conn;
 struct control;
+struct compare;
 struct delta;
 struct mapsend;
 struct apply;
@@ -54,6 +56,7 @@ struct pair_io {
 	struct mapsend *mapsend;
 	struct apply *apply;
 	struct save *save;
+	struct compare *compare;
 	struct dial *dial;		/* the session's address is looked up */
 	struct linkopen *linkopen;
 	int link_fd;			/* a proven link's connection; -1: none */

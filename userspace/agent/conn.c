@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "apply.h"
+#include "compare.h"
 #include "delta.h"
 #include "link.h"
 #include "log.h"
@@ -393,8 +394,12 @@ static int hand_on_bulk(struct conn *c, const struct msg_header *h, const uint8_
 	} m;
 
 	memcpy(&m, body, h->type == REPL_MSG_BLOCKS ? sizeof(m.range) : h->length);
+	if (h->type == REPL_MSG_WANT && c->delta)
+		return delta_want(c->delta, &m.want);
 	if (h->type == REPL_MSG_WANT)
-		return c->delta ? delta_want(c->delta, &m.want) : 0;
+		return c->compare ? compare_want(c->compare, &m.want) : 0;
+	if (h->type == REPL_MSG_DIGESTS && !c->apply && c->compare)
+		return compare_digests(c->compare, &m.range, m.digests.digest, h->length);
 	if (!c->apply)
 		return 0;
 	switch (h->type) {

@@ -94,6 +94,7 @@ struct conn {
 	size_t start, end;		/* of what is not handed on yet */
 	struct apply *apply;		/* where BLOCKS, ZEROS, DIGESTS and DELTA_END go */
 	struct delta *delta;		/* where WANT goes */
+	struct compare *compare;	/* where WANT and DIGESTS go when there is no delta */
 	uint8_t *sink;			/* the rest of a BLOCKS payload goes here */
 	size_t sink_left;		/* NULL sink: is thrown away */
 	struct conn_tx *tx_first, **tx_last;

@@ -211,6 +211,7 @@ struct request {
 	bool check;
 	uint64_t timeout_ms;	/* 0: for as long as it takes */
 	struct core_resolution resolution;
+	struct core_verify verify;
 };
 
 static void do_up(struct client *c, struct request *r)
@@ -284,6 +285,17 @@ static void do_resolve(struct client *c, struct request *r)
 		core_resolve(&c->control->agent->core, &r->core, &r->resolution);
 }
 
+static void do_verify(struct client *c, struct request *r)
+{
+	core_verify(&c->control->agent->core, &r->core, &r->verify);
+}
+
+static void do_scrub(struct client *c, struct request *r)
+{
+	r->verify.scrub = true;
+	core_verify(&c->control->agent->core, &r->core, &r->verify);
+}
+
 static void do_status(struct client *c, struct request *r)
 {
 	c->request = 0;
@@ -323,6 +335,8 @@ static const struct command {
 	{ "take-over", do_take_over, true, true },
 	{ "wait", do_wait, false, true },
 	{ "resolve", do_resolve, true, true },
+	{ "verify", do_verify, true, true },
+	{ "scrub", do_scrub, true, true },
 	{ "status", do_status, false, false },
 	{ "peers", do_peers, false, false },
 	{ "reload", do_reload, true, false },
@@ -372,6 +386,10 @@ static bool run(struct client *c, json_t *j)
 		.resolution = {
 			.keep = text_of(j, "keep"), .save_to = text_of(j, "save_to"),
 			.no_save = json_is_true(json_object_get(j, "no_save")),
+		},
+		.verify = {
+			.peer = text_of(j, "peer"), .repair = text_of(j, "repair"),
+			.stop = json_is_true(json_object_get(j, "stop")),
 		},
 	};
 	struct control *ctl = c->control;

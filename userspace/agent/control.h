@@ -2,11 +2,12 @@
 /*
  * The administrator's socket: one JSON object per line in each direction.
  *
- *	{"cmd":"up|down|primary|secondary|resize|replace|wait|resolve|status|peers|reload",
+ *	{"cmd":"up|down|primary|secondary|resize|replace|wait|resolve|verify|scrub|
+ *	 status|peers|reload",
  *	 "volume":"spool", "size":0, "device":"/dev/sdc",
  *	 "force":false, "peer_dead":false, "for":"in-sync", "timeout":30,
  *	 "keep":"mail1", "keep_generation":"...", "discard_generation":"...", "no_save":false,
- *	 "save_to":"/srv"}
+ *	 "save_to":"/srv", "peer":"mail2", "repair":"mail1", "stop":false}
  *
  * is answered by any number of {"progress":"..."} and one {"ok":...}.  Everybody may
  * look; only root and the agent's own user may change something.  What all others hold

@@ -331,6 +331,7 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->timer);
 			sooner(&at, p->resolve.deadline);
 			sooner(&at, p->takeover.deadline);
+			sooner(&at, p->verify ? p->verify->timer : 0);
 		}
 		sooner(&at, v->task.deadline);
 		if (v->redo.step == REDO_WAIT)

@@ -22,6 +22,7 @@
 
 #include "action.h"
 #include "copy.h"
+#include "judge.h"
 #include "kernel.h"
 #include "notice.h"
 #include "takeover.h"
@@ -182,6 +183,62 @@ struct resolve {
 	char saved[CORE_PATH_MAX];	/* the file, once there is one */
 };
 
+enum verify_step {
+	VERIFY_SLOT,		/* the mark gets one */
+	VERIFY_OPEN,		/* digests */
+	VERIFY_BEGIN,		/* the peer has to say READY */
+	VERIFY_CUT,
+	VERIFY_TAKE,		/* what was written since the last cut */
+	VERIFY_COMMIT,
+	VERIFY_FREEZE,
+	VERIFY_QUIET,		/* until nothing is in flight */
+	VERIFY_COMPARE,
+	VERIFY_LOOK,		/* is the pair still live? */
+	VERIFY_SEAL,
+	/* A repair: the pair is not live. */
+	VERIFY_UNLINK,
+	VERIFY_MARK,
+	VERIFY_REJOIN,
+};
+
+/* This copy is compared with the peer's; verify.c. */
+struct verify {
+	uint64_t id;			/* random: whose work it is that ends */
+	enum verify_step step;
+	uint32_t request;		/* who waits for it; 0: nobody */
+	bool scrub;			/* what both have changed alike is wrong, too */
+	bool stored;			/* digests of before are used */
+	bool repair;
+	bool fresh;			/* the first cut is still to come */
+	bool barrier;			/* before the pass under way */
+	bool frozen;			/* asked for REPL_GATE_SNAPSHOT */
+	/* As it began.  Who is not primary knows by the generation that nobody has written. */
+	uint8_t role;
+	uint64_t size;
+	struct repl_id generation;
+	uint64_t timer;			/* 0: none; meaning by step */
+	uint64_t moved_at;
+	uint8_t key[REPL_DIGEST_KEY_BYTES];	/* a scrub's: as stored */
+	struct judge *judge;
+	char unstored[CORE_REASON_MAX];	/* why no digests are stored */
+	/* For people. */
+	uint64_t began_at, words_at;
+	int words_percent;
+	uint64_t blocks, pass_blocks;	/* compared so far, and before this pass */
+};
+
+enum { VERIFY_WORDS_RANGES = 16 };	/* in the log */
+
+/* What the last verify has found; kept until it is repaired, or the next one has ended. */
+struct verified {
+	uint64_t at;			/* 0: never */
+	bool scrub;
+	uint64_t equal, differ, not_compared, repaired;	/* blocks */
+	struct judge_range *range;
+	size_t ranges;
+	bool coarse;			/* some hold equal blocks, too */
+};
+
 struct pair {
 	struct core *core;
 	struct volume *volume;
@@ -223,6 +280,9 @@ struct pair {
 	struct resolve resolve;
 	struct notice_pair noticed;
 	struct takeover takeover;
+	struct verify *verify;		/* NULL: nothing is compared from here */
+	struct verified verified;
+	bool serves;			/* the peer compares: OP_VERIFY_SERVE is under way */
 
 	/* promotion: must consent, CONSENT_ASK was sent, has consented */
 	bool asked, told, granted;
@@ -338,6 +398,7 @@ struct session {
 	const struct core_peer *peer;
 	struct pair *pair;		/* a dialled one: at once; else by HELLO */
 	bool server;
+	uint64_t features;		/* of the peer: enum of wire.h, REPL_HF_... */
 	bool open;			/* both HELLOs were exchanged */
 	bool closing;			/* refused: nothing more is heard */
 	char why[REPL_NODE_MAX + 32];	/* this side closed it */
@@ -473,6 +534,18 @@ struct core_resolution {
 
 /** core_resolve - end a split; answers when the discarded copy follows, durably */
 void core_resolve(struct core *c, const struct core_request *r, const struct core_resolution *d);
+
+struct core_verify {
+	const char *peer;		/* a node's name; "": the only peer */
+	const char *repair;		/* whose blocks are right; "": repair nothing */
+	bool scrub, stop;
+};
+
+/** core_verify - compare this copy with a peer's; answers when that has ended */
+void core_verify(struct core *c, const struct core_request *r, const struct core_verify *d);
+
+/** core_compared - an OP_VERIFY_COMPARE has moved on by @blocks; the pair has a verify */
+void core_compared(struct pair *p, uint64_t blocks);
 
 /** core_request_gone - nobody waits for that answer any more; what was begun goes on */
 void core_request_gone(struct core *c, uint32_t id);

@@ -124,8 +124,8 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 
 	switch (op->kind) {
 	case OP_SLOT_SET:
-		return kernel_slot_set(a->kernel, minor, op->slot, REPL_SLOT_PEER, op->key, &op->id,
-				       e);
+		return kernel_slot_set(a->kernel, minor, op->slot, (enum repl_slot_kind)op->flags,
+				       op->key, &op->id, e);
 	case OP_FOLLOW:
 		if (p && stage_clear(agent_volume_io(v), e))
 			return -EIO;
@@ -133,7 +133,7 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 	case OP_MARK:
 		return kernel_mark(a->kernel, minor, op->mask, op->extents, op->extent_count, e);
 	case OP_FREEZE:
-		return kernel_freeze(a->kernel, minor, REPL_GATE_JOIN, op->deadline_ms, e);
+		return kernel_freeze(a->kernel, minor, (enum repl_gate)op->flags, op->deadline_ms, e);
 	case OP_EPOCH:
 		return kernel_epoch(a->kernel, minor, e);
 	case OP_RECORD:

@@ -60,6 +60,7 @@ static void release_volume(struct pair *p)
 
 		a->volume = v;
 		a->pair = p;
+		a->op.flags = REPL_GATE_JOIN;
 	}
 	p->run.frozen = false;
 	if (v->joining != p)
@@ -292,7 +293,10 @@ void lead_delta_done(struct pair *p, const struct msg_delta *d)
 
 static void freeze(struct pair *p)
 {
-	struct op op = { .kind = OP_FREEZE, .deadline_ms = p->volume->set.join_limit_ms };
+	struct op op = {
+		.kind = OP_FREEZE, .flags = REPL_GATE_JOIN,
+		.deadline_ms = p->volume->set.join_limit_ms,
+	};
 
 	p->volume->joining = p;
 	p->phase = PHASE_L_FREEZE;

@@ -24,6 +24,7 @@
 
 #include "agent.h"
 #include "bring.h"
+#include "compare.h"
 #include "conn.h"
 #include "control.h"
 #include "delta.h"
@@ -226,6 +227,7 @@ static uint64_t timeout(struct agent *a)
 	uint64_t deadlines[] = {
 		core_deadline(&a->core), conn_deadline(a), link_deadline(a), delta_deadline(a),
 		control_deadline(a), save_deadline(a), helper_deadline(a),
+		compare_deadline(a),
 	};
 
 	if (any_woken(a))
@@ -257,6 +259,7 @@ static void run(struct agent *a)
 		delta_tick(a);
 		save_tick(a);
 		helper_tick(a);
+		compare_tick(a);
 		control_tick(a, loop_now());
 		agent_settle(a);
 		conn_tick(a);

@@ -62,6 +62,8 @@ static const struct {
 				 sizeof(struct repl_msg_volume) },
 	[REPL_MSG_DIGESTS] = { "DIGESTS", sizeof(struct repl_msg_range) + REPL_DIGEST_BYTES, DIGESTS },
 	[REPL_MSG_WANT] = { "WANT", sizeof(struct repl_msg_want), sizeof(struct repl_msg_want) },
+	[REPL_MSG_VERIFY] = { "VERIFY", sizeof(struct repl_msg_verify),
+			      sizeof(struct repl_msg_verify) + TEXT },
 	[REPL_MSG_RESOLVE] = { "RESOLVE", sizeof(struct repl_msg_resolve),
 			       sizeof(struct repl_msg_resolve) + TEXT },
 	[REPL_MSG_TAKE_OVER] = { "TAKE_OVER", sizeof(struct repl_msg_take_over),
@@ -269,6 +271,25 @@ int msg_unpack_take_over(struct msg_take_over *t, uint16_t type,
 		return err_set(e, EPROTO, "a %s whose reserved field is not zero", msg_name(type));
 	if (!step || step >= REPL_TAKE_OVER_STEPS || asks != (type == REPL_MSG_TAKE_OVER))
 		return err_set(e, EPROTO, "a %s of an unknown step", msg_name(type));
+	return 0;
+}
+
+void msg_pack_verify(const struct msg_verify *v, struct repl_msg_verify *m)
+{
+	*m = (struct repl_msg_verify){ .step = htole32(v->step) };
+	memcpy(m->key, v->key, sizeof(m->key));
+}
+
+int msg_unpack_verify(struct msg_verify *v, const struct repl_msg_verify *m, struct err *e)
+{
+	uint32_t step = le32toh(m->step);
+
+	if (!step || step >= REPL_VERIFY_STEPS)
+		return err_set(e, EPROTO, "a VERIFY of an unknown step");
+	if (m->reserved)
+		return err_set(e, EPROTO, "a VERIFY whose reserved field is not zero");
+	v->step = step;
+	memcpy(v->key, m->key, sizeof(v->key));
 	return 0;
 }
 

@@ -77,6 +77,11 @@ struct msg_take_over {
 	enum repl_take_over_step step;
 };
 
+struct msg_verify {
+	enum repl_verify_step step;
+	uint8_t key[REPL_DIGEST_KEY_BYTES];
+};
+
 struct msg_range {
 	uint64_t offset;
 	uint64_t length;
@@ -119,6 +124,8 @@ void msg_pack_take_over(const struct msg_take_over *t, struct repl_msg_take_over
 /** msg_unpack_take_over - @type: REPL_MSG_TAKE_OVER or REPL_MSG_TAKEN, which have other steps */
 int msg_unpack_take_over(struct msg_take_over *t, uint16_t type,
 			 const struct repl_msg_take_over *m, struct err *e);
+void msg_pack_verify(const struct msg_verify *v, struct repl_msg_verify *m);
+int msg_unpack_verify(struct msg_verify *v, const struct repl_msg_verify *m, struct err *e);
 
 /**
  * msg_unpack_range - a BLOCKS or ZEROS message's range

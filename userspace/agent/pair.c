@@ -13,6 +13,7 @@
 #include "session.h"
 #include "task.h"
 #include "units.h"
+#include "verify.h"
 
 bool pair_leading(const struct pair *p)
 {
@@ -108,6 +109,7 @@ static void abandon(struct pair *p)
 {
 	struct action *a;
 
+	verify_left(p, "the pair is not in sync any more");
 	if (pair_following(p)) {
 		tell_others(p);
 		p->broken += p->run.staged && p->run.done_bytes && !redo_active(p->volume);
@@ -150,6 +152,7 @@ void pair_leave(struct pair *p, bool failed, const char *fmt, ...)
 
 void pair_look(struct pair *p, bool say)
 {
+	verify_left(p, "the pair is not in sync any more");
 	p->phase = PHASE_LOOK;
 	p->say |= say;
 	p->timer = 0;
@@ -205,12 +208,14 @@ static void live(struct pair *p)
 	pair_reason(p, "in sync");
 	if (news)
 		core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "live");
+	verify_live(p);
 }
 
 void pair_unlink(struct pair *p, const char *why)
 {
 	struct op op = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(p) };
 
+	verify_left(p, why);
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "dropping the link: %s", why);
 	p->phase = PHASE_UNLINK;
 	p->timer = 0;
@@ -474,13 +479,16 @@ static void live_snapshot(struct pair *p)
 			if (v->k.slot[i].index == slot && v->k.slot[i].reason[0])
 				why = v->k.slot[i].reason;
 		core_log(p->core, LOG_LEVEL_WARN, v, p, "the link is lost: %s", why);
+		verify_end(p, "the link is lost: %s", why);
 		pair_look(p, false);
 	} else if (v->served && v->served != p) {
 		pair_unlink(p, "both sides follow the primary");
 	} else if (v->k.role == REPL_ROLE_PRIMARY && worn(p)) {
 		pair_unlink(p, "it has carried as much as its keys are good for, a new one follows");
-	} else if (!copy_same(&p->mine, &p->said)) {
-		say_state(p);
+	} else {
+		if (!copy_same(&p->mine, &p->said))
+			say_state(p);
+		verify_snapshot(p);
 	}
 }
 
@@ -537,6 +545,7 @@ void pair_session_lost(struct pair *p, const char *why)
 	bool held = p->phase == PHASE_HOLD;
 
 	resolve_end(p, "%s was disconnected: %s", p->peer->name, why);
+	verify_end(p, "%s was disconnected: %s", p->peer->name, why);
 	core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "disconnected: %s", why);
 	p->run.paused = false;
 	if (!held)
@@ -554,6 +563,7 @@ void pair_session_lost(struct pair *p, const char *why)
 void pair_hold(struct pair *p)
 {
 	resolve_end(p, "the volume is being taken down");
+	verify_end(p, "the volume is being taken down, or grows");
 	if (p->phase != PHASE_HOLD)
 		abandon(p);
 	p->phase = PHASE_HOLD;
@@ -729,6 +739,18 @@ static void heard_take_over(struct pair *p, const struct msg_header *h, const vo
 		takeover_heard(p, &t, m + 1, h->length - sizeof(*m));
 }
 
+static void heard_verify(struct pair *p, const struct msg_header *h, const void *body)
+{
+	const struct repl_msg_verify *m = body;
+	struct msg_verify v;
+	struct err e;
+
+	if (msg_unpack_verify(&v, m, &e))
+		pair_protocol(p, "%s", e.text);
+	else
+		verify_heard(p, &v, m + 1, h->length - sizeof(*m));
+}
+
 /* What changes nothing here but what is known of the peer, or is about growing. */
 static bool heard_in_hold(uint16_t type)
 {
@@ -779,6 +801,9 @@ void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 	case REPL_MSG_TAKEN:
 		heard_take_over(p, h, body);
 		break;
+	case REPL_MSG_VERIFY:
+		heard_verify(p, h, body);
+		break;
 	default:
 		pair_protocol(p, "%s does not belong here", msg_name(h->type));
 		break;
@@ -800,7 +825,10 @@ void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct
 				 "the link could not be dropped: %s", r->text ? r->text : "");
 			retry_later(p);
 		}
-		pair_look(p, true);
+		if (!verify_unlinked(p, r))
+			pair_look(p, true);
+	} else if (p->phase == PHASE_LIVE) {
+		verify_op_done(p, kind, r);
 	} else if (pair_leading(p)) {
 		lead_op_done(p, kind, r);
 	} else if (pair_following(p)) {
@@ -821,6 +849,7 @@ void pair_tick(struct pair *p)
 {
 	resolve_tick(p);
 	takeover_tick(p);
+	verify_tick(p);
 	if (!p->timer || p->core->now < p->timer)
 		return;
 	p->timer = 0;

@@ -85,6 +85,7 @@ static void say_hello(struct session *s)
 {
 	struct msg_hello h = {
 		.version_min = REPL_WIRE_VERSION_MIN, .version = REPL_WIRE_VERSION,
+		.features = REPL_HF_VERIFY,
 	};
 	struct repl_msg_hello m;
 
@@ -187,6 +188,7 @@ static void heard_hello(struct session *s, const struct repl_msg_hello *m)
 	}
 	if (!version_fits(s, &h))
 		return;
+	s->features = h.features;
 	if (strcmp(h.node, s->peer->name))
 		core_log(s->core, LOG_LEVEL_WARN, NULL, s->pair,
 			 "the node that agent.conf names %s calls itself %s", s->peer->name, h.node);

@@ -8,6 +8,7 @@
 #include "key.h"
 #include "pair.h"
 #include "resolve.h"
+#include "verify.h"
 
 static json_t *progress(const struct pair *p)
 {
@@ -66,13 +67,53 @@ static json_t *split(const struct pair *p)
 			 agent_volume_io(p->volume)->save_dir);
 }
 
+static const char *changed_on(const struct pair *p, enum judge_side side)
+{
+	return side == JUDGE_HERE ? p->core->node : side == JUDGE_PEER ? p->peer->name :
+	       side == JUDGE_BOTH ? "both" : NULL;
+}
+
+static json_t *ranges(const struct pair *p)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->verified.ranges; i++) {
+		const struct judge_range *r = &p->verified.range[i];
+
+		json_array_append_new(list, json_pack("{s:I, s:I, s:s?}", "offset",
+						      (json_int_t)(r->block << REPL_BLOCK_SHIFT), "length",
+						      (json_int_t)(r->count << REPL_BLOCK_SHIFT),
+						      "changed_on", changed_on(p, r->side)));
+	}
+	return list;
+}
+
+/* The comparison under way, and what the last one has found. */
+static json_t *verify(const struct pair *p)
+{
+	const struct verified *d = &p->verified;
+	int percent = verify_percent(p);
+
+	if (!d->at && percent < 0)
+		return json_null();
+	return json_pack("{s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:b, s:o}",
+			 "percent", percent < 0 ? json_null() : json_integer(percent),
+			 "age_ms", d->at ? json_integer((json_int_t)(p->core->now - d->at)) : json_null(),
+			 "scrub", d->scrub,
+			 "equal_bytes", (json_int_t)(d->equal << REPL_BLOCK_SHIFT),
+			 "differ_bytes", (json_int_t)(d->differ << REPL_BLOCK_SHIFT),
+			 "not_compared_bytes", (json_int_t)(d->not_compared << REPL_BLOCK_SHIFT),
+			 "repaired_bytes", (json_int_t)(d->repaired << REPL_BLOCK_SHIFT),
+			 "coarse", d->coarse, "ranges", ranges(p));
+}
+
 static json_t *pair_json(const struct pair *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "name", p->peer->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "name", p->peer->name,
 			 "session", pair_session_word(p), "state", pair_state_word(p),
 			 "verdict", p->judged ? verdict_name(p->verdict.kind) : "",
 			 "reason", p->reason, "progress", progress(p), "caught_up",
-			 copied(&p->copied), "split", split(p));
+			 copied(&p->copied), "split", split(p), "verify", verify(p));
 }
 
 static json_t *volume_json(const struct volume *v)

@@ -13,6 +13,7 @@
 #include "resize.h"
 #include "resolve.h"
 #include "session.h"
+#include "verify.h"
 
 static const char *words(const struct op_result *r)
 {
@@ -167,6 +168,8 @@ void core_request_gone(struct core *c, uint32_t id)
 				v->pair[i]->resolve.request = 0;
 			if (v->pair[i]->takeover.request == id)
 				v->pair[i]->takeover.request = 0;
+			if (v->pair[i]->verify && v->pair[i]->verify->request == id)
+				v->pair[i]->verify->request = 0;
 		}
 	}
 }
@@ -605,6 +608,7 @@ void task_removed(struct volume *v, const char *why)
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		resolve_end(v->pair[i], "%s", why);
 		takeover_end(v->pair[i], why);
+		verify_end(v->pair[i], "%s", why);
 	}
 	for (struct session *s = c->sessions; s; s = s->next) {
 		if (!s->pair || s->pair->volume != v)
@@ -632,7 +636,9 @@ void task_removed(struct volume *v, const char *why)
 void core_volume_free(struct volume *v)
 {
 	drop_requests(v);
-	for (unsigned int i = 0; i < v->pair_count; i++)
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		verify_free(v->pair[i]);
 		free(v->pair[i]);
+	}
 	free(v);
 }

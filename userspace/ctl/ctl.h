@@ -40,6 +40,7 @@ int ctl_role(const struct ctl *ctl, int argc, char **argv);
 int ctl_resolve(const struct ctl *ctl, int argc, char **argv);
 int ctl_mark(const struct ctl *ctl, int argc, char **argv);
 int ctl_backup(const struct ctl *ctl, int argc, char **argv);
+int ctl_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
 int ctl_monitor(const struct ctl *ctl, int argc, char **argv);
 int ctl_genkey(const struct ctl *ctl, int argc, char **argv);

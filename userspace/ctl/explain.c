@@ -256,6 +256,25 @@ static void explain_session(const struct view *v, struct view_volume *vol,
 		     "%s is live, but the agents are not connected: %s", p->name, p->reason);
 }
 
+static uint64_t verify_bytes(const struct view_peer *p, const char *key)
+{
+	return p->verify ? (uint64_t)json_number_value(json_object_get(p->verify, key)) : 0;
+}
+
+/* Nobody can tell by itself which side is right, so nothing is repaired by itself. */
+static void explain_verify(struct view_volume *vol, const struct view_peer *p)
+{
+	char next[VIEW_WORDS_MAX], differ[UNITS_TEXT_MAX];
+	uint64_t bytes = verify_bytes(p, "differ_bytes");
+
+	if (bytes)
+		find(vol, VIEW_DEGRADED,
+		     words(next, "find out which side is right (status --json has the ranges), be primary there, then: repl-ctl verify %s --peer %s --repair THAT-NODE",
+			   vol->name, p->name),
+		     "%s of the copy on %s differs from the one here, as the last verify has found",
+		     units_format_bytes(bytes, differ), p->name);
+}
+
 static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
 {
 	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
@@ -264,6 +283,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 	switch (p->state) {
 	case VIEW_LIVE:
 		explain_session(v, vol, p);
+		explain_verify(vol, p);
 		break;
 	case VIEW_SYNCING:
 		words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name);

@@ -74,7 +74,7 @@ static json_t *report_slot(const struct kernel_slot *s)
 
 static json_t *report_peer(const struct view_peer *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "name", p->name,
 			 "state", view_state_word(p->state),
 			 "mode", "sync",
@@ -87,6 +87,7 @@ static json_t *report_peer(const struct view_peer *p)
 			 "reason", report_text(p->reason),
 			 "progress", report_progress(&p->progress),
 			 "caught_up", report_caught_up(&p->caught_up),
+			 "verify", p->verify ? json_deep_copy(p->verify) : json_null(),
 			 "slot", report_slot(p->slot));
 }
 

@@ -137,6 +137,23 @@ static void print_caught_up(const struct view_peer *p)
 	printf("\n");
 }
 
+static void print_verify(const struct view_peer *p)
+{
+	const json_t *age = json_object_get(p->verify, "age_ms");
+	const json_t *percent = json_object_get(p->verify, "percent");
+	char equal[UNITS_TEXT_MAX], differ[UNITS_TEXT_MAX], missed[UNITS_TEXT_MAX], when[UNITS_TEXT_MAX];
+
+	if (json_is_number(percent))
+		printf("  %s, comparing: %.0f %%\n", p->name, json_number_value(percent));
+	if (!json_is_number(age))
+		return;
+	units_format_bytes(json_number_value(json_object_get(p->verify, "equal_bytes")), equal);
+	units_format_bytes(json_number_value(json_object_get(p->verify, "differ_bytes")), differ);
+	units_format_bytes(json_number_value(json_object_get(p->verify, "not_compared_bytes")), missed);
+	printf("  %s, compared %s ago: %s equal, %s differ, %s not compared\n", p->name,
+	       units_format_duration(json_number_value(age), when), equal, differ, missed);
+}
+
 static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bool only)
 {
 	const struct kernel_volume *k = vol->kernel;
@@ -151,8 +168,10 @@ static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bo
 		print_details(k);
 		ret = print_peers(ctl, vol);
 	}
-	for (size_t i = 0; only && i < vol->peer_count; i++)
+	for (size_t i = 0; only && i < vol->peer_count; i++) {
 		print_caught_up(&vol->peer[i]);
+		print_verify(&vol->peer[i]);
+	}
 	for (size_t i = 0; i < vol->finding_count; i++)
 		printf("  why:  %s\n  next: %s\n", vol->finding[i].reason, vol->finding[i].next);
 	return ret;

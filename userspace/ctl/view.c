@@ -129,6 +129,9 @@ static void add_answer(struct view_volume *vol, const json_t *object)
 	copy_text(object, "reason", p->reason, sizeof(p->reason));
 	read_progress(json_object_get(object, "progress"), &p->progress);
 	read_caught_up(json_object_get(object, "caught_up"), &p->caught_up);
+	p->verify = json_object_get(object, "verify");
+	if (!json_is_object(p->verify))
+		p->verify = NULL;
 	/* Whether writes go over a link, the kernel alone knows; what comes before, the agent. */
 	if (p->state == VIEW_LIVE)
 		return;

@@ -64,6 +64,7 @@ struct view_peer {
 	char reason[VIEW_WORDS_MAX];	/* why it is not live; "" unknown */
 	struct view_progress progress;
 	struct view_caught_up caught_up;
+	const json_t *verify;		/* the agent's, of the view's answer; NULL: never compared */
 };
 
 /* Something that is wrong, and what to do about it. */
