@@ -3,7 +3,7 @@
  * What programs of the administrator are told, that each change is told once and in order,
  * and how the programs are run.
  * needs: userspace/agent/verify.c userspace/agent/judge.c
- * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c
  * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c userspace/agent/hookq.c

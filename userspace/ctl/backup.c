@@ -744,12 +744,24 @@ int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 
 	while ((id = getopt_long(argc, argv, ":", table, NULL)) >= 0) {
 		switch (id) {
-		case 's': b.since = optarg; break;
-		case 'm': b.mark = optarg; break;
-		case 'o': b.output = optarg; break;
-		case 'l': only_list = true; break;
-		case 'j': b.json = true; break;
-		case 'f': b.force = true; break;
+		case 's':
+			b.since = optarg;
+			break;
+		case 'm':
+			b.mark = optarg;
+			break;
+		case 'o':
+			b.output = optarg;
+			break;
+		case 'l':
+			only_list = true;
+			break;
+		case 'j':
+			b.json = true;
+			break;
+		case 'f':
+			b.force = true;
+			break;
 		case 'h':
 			if (!parse_hold(optarg, &b.hold_ms))
 				return ctl_misuse(ctl, "--hold %s: a time of at most 60 s is expected, as in 500ms or 5s",

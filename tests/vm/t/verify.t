@@ -18,7 +18,7 @@ ok "live" repl_start a
 
 flip() { # DEVICE BLOCK : one bit of it, behind everybody's back
 	dd if="$1" of=/tmp/block bs=4k count=1 skip="$2" iflag=direct status=none
-	printf "\\x$(printf %x $((0x$(od -An -tx1 -j7 -N1 /tmp/block | tr -d ' ') ^ 4)))" |
+	printf '%b' "\\x$(printf %x $((0x$(od -An -tx1 -j7 -N1 /tmp/block | tr -d ' ') ^ 4)))" |
 		dd of=/tmp/block bs=1 seek=7 conv=notrunc status=none
 	dd if=/tmp/block of="$1" bs=4k count=1 seek="$2" oflag=direct conv=notrunc status=none
 }
