@@ -76,11 +76,11 @@ bad_volume() { # DESCRIPTION REGEX
 sed -i '/^name/a colour = red' "$DIR/agent.conf"
 bad_files "an unknown key" 'agent.conf:3: unknown key colour in \[node\]; expected name, key, listen, socket'
 printf '[nodes]\n' >>"$DIR/agent.conf"
-bad_files "an unknown section" 'agent.conf:10: \[nodes\]: unknown section; expected \[node\], \[peer "NAME"\]'
+bad_files "an unknown section" 'agent.conf:11: \[nodes\]: unknown section; expected \[node\], \[peer "NAME"\]'
 sed -i 's/^listen = .*/listen = 10.0.0.1:99999/' "$DIR/agent.conf"
 bad_files "a bad port" 'agent.conf:4: listen = 10.0.0.1:99999: expected address:port'
 sed -i 's/^public-key = .*/public-key = secret/' "$DIR/agent.conf"
-bad_files "a bad key" "agent.conf:9: public-key = secret: expected the peer's public key, 44 base64 characters"
+bad_files "a bad key" "agent.conf:10: public-key = secret: expected the peer's public key, 44 base64 characters"
 sed -i '/^name/d' "$DIR/agent.conf"
 bad_files "a missing key" 'agent.conf:1: \[node\] lacks name; expected a name'
 printf 'mtu = 9000\n' >>"$VOLUMES/spool.conf"
