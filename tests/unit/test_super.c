@@ -152,7 +152,7 @@ static void test_identity(void)
 	refuses(sb.history[3] = id_random(), EINVAL, "history");
 	refuses(sb.slot[1].kind = 3, EINVAL, "slot 1: unknown kind 3");
 	refuses(sb.slot[8].kind = REPL_SLOT_MARK, EINVAL, "slot 8 is used");
-	refuses(sb.slot[0].flags = htole32(4), EINVAL, "slot 0: unknown flags");
+	refuses(sb.slot[0].flags = htole32(8), EINVAL, "slot 0: unknown flags");
 	refuses(sb.slot[0].key[0] = 0, EINVAL, "without a key");
 	refuses(sb.slot[15].reserved[0] = 1, EINVAL, "slot 15: reserved");
 	refuses(sb.slot[2].pad0[1] = 1, EINVAL, "slot 2: reserved");
