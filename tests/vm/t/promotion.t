@@ -217,7 +217,7 @@ netem b rate 8mbit
 link_heal a
 ok "a is catching up, slowly" wait_for 90 "a to follow" peer_is a b syncing
 is "$(status_of a .consistent)" true "and consistent meanwhile"
-wait_for 30 "its consent to b to be over" eval "! ctl a primary spool 2>&1 | grep -q consented"
+wait_for 30 "its consent to b to be over" eval '[[ $(ctl a primary spool 2>&1) != *consented* ]]'
 gives "a, behind, is not promoted: why, and the way out" 1 "copy on b is newer: $behind" ctl a primary spool
 gives "nor with --peer-dead" 1 "copy on b is newer: $behind" ctl a primary spool --peer-dead
 gives "nor is b, as long as a cannot consent" 1 'a is there, but not in sync: wait until it is' ctl b primary spool
