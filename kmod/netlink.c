@@ -45,7 +45,7 @@ static const struct nla_policy policy[REPL_A_MAX + 1] = {
 	[REPL_A_META_END]	= { .type = NLA_U64 },
 	[REPL_A_SIZE]		= { .type = NLA_U64 },
 	[REPL_A_RATE]		= { .type = NLA_U64 },
-	[REPL_A_ON_PEER_LOSS]	= NLA_POLICY_MAX(NLA_U8, REPL_LOSS_FREEZE),
+	[REPL_A_ON_PEER_LOSS]	= NLA_POLICY_MAX(NLA_U8, REPL_LOSS_ARBITER),
 	[REPL_A_FLAGS]		= NLA_POLICY_MASK(NLA_U32, REPL_F_ALL),
 	[REPL_A_DATA_FD]	= { .type = NLA_S32 },
 	[REPL_A_META_FD]	= { .type = NLA_S32 },
@@ -316,6 +316,8 @@ static int do_role(struct sk_buff *skb, struct genl_info *info)
 		return err;
 	op->u.role.role = nla_get_u8(info->attrs[REPL_A_ROLE]);
 	op->u.role.flags = get_u32_or(info, REPL_A_FLAGS, 0);
+	if (info->attrs[REPL_A_GENERATION])
+		get_id(info, REPL_A_GENERATION, &op->u.role.generation);
 	return start(info, op);
 }
 
@@ -390,7 +392,11 @@ static int do_thaw(struct sk_buff *skb, struct genl_info *info)
 		return err;
 	if (reason == REPL_GATE_PEER_LOST) {
 		op = op_for(info, role_resume, &err);
-		return op ? start(info, op) : err;
+		if (!op)
+			return err;
+		if (info->attrs[REPL_A_GENERATION])
+			get_id(info, REPL_A_GENERATION, &op->u.role.generation);
+		return start(info, op);
 	}
 	v = find(info, false);
 	if (!v)

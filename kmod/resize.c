@@ -108,7 +108,7 @@ static int end_links(struct volume *v, struct why *why)
 	if (READ_ONCE(v->gate) & REPL_GATE_PEER_LOST) {
 		/* That of the teardown; nothing is left that could start another. */
 		cancel_work(&v->lost);
-		err = role_go_on(v, why);
+		err = role_go_on(v, &(struct repl_id){}, why);
 	}
 	if (!err)
 		role_wait_quiet(v);
@@ -232,6 +232,10 @@ int resize(struct op *op, struct why *why)
 
 	if (err || op->u.size == v->size)
 		return err;
+	/* All links end, and the generation that must follow is not for this step to ask for. */
+	if (v->primary && v->on_peer_loss == REPL_LOSS_ARBITER)
+		return why_set(why, -EBUSY, "%s has an arbiter, and cannot grow while it is primary",
+			       v->name);
 	larger = larger_alloc(v, op->u.size, why);
 	if (!larger)
 		return -ENOMEM;

@@ -149,21 +149,29 @@ static int commit_generation(struct volume *v, struct why *why)
 
 /*
  * A new generation: durable here, then on every live peer.  @set and @clear are
- * superblock flags that change with it, @epochs is how many the epoch counts up.
+ * superblock flags that change with it, @epochs is how many the epoch counts up.  @given:
+ * which; zero: a random one.
  */
-static int begin_generation(struct volume *v, u32 set, u32 clear, u64 epochs,
-			    struct answers *answers, struct why *why)
+static int begin_generation(struct volume *v, const struct repl_id *given, u32 set, u32 clear,
+			    u64 epochs, struct answers *answers, struct why *why)
 {
-	struct repl_frame_generation body = { .previous = v->super.generation };
+	struct repl_frame_generation body = {
+		.generation = *given, .previous = v->super.generation,
+	};
 	struct repl_super *s = meta_edit(v);
 	int err;
 
-	get_random_bytes(&body.generation, sizeof(body.generation));
+	if (id_is_zero(given))
+		get_random_bytes(&body.generation, sizeof(body.generation));
 	le64_add_cpu(&s->epoch, epochs);
 	body.epoch = s->epoch;
 	if (id_is_zero(&s->uuid))
 		get_random_bytes(&s->uuid, sizeof(s->uuid));
-	push_generation(s, &body.generation);
+	/* One that could not be recorded the last time is not pushed before itself. */
+	if (id_equal(&s->generation, &body.generation))
+		body.previous = s->history[0];
+	else
+		push_generation(s, &body.generation);
 	s->flags &= ~cpu_to_le32(clear);
 	s->flags |= cpu_to_le32(set);
 	err = commit_generation(v, why);
@@ -195,6 +203,8 @@ static void end_refusing(struct volume *v, unsigned int calls)
 
 /* ---------------------------------------------------- a peer was lost -- */
 
+static const struct repl_id no_generation;
+
 /* The volume fails: what waits for a generation that will never be has failed, too. */
 static void fail_waiting(struct volume *v)
 {
@@ -206,16 +216,19 @@ static void fail_waiting(struct volume *v)
 
 /*
  * Which reasons a new generation will end.  Takes a grant, if one is needed: it is good for
- * one generation.  To go on without the own disk needs none: the peers have everything.
+ * one generation.  To go on without the own disk needs none: the peers have everything; but
+ * where an arbiter is asked, it must know before a write is missing in the copy here.
  */
-static u32 losses_to_handle(struct volume *v, u64 *losses)
+static u32 losses_to_handle(struct volume *v, const struct repl_id *given, u64 *losses)
 {
 	u32 reasons = 0;
 
 	spin_lock_irq(&v->io_lock);
 	if (v->primary && !v->failing)
 		reasons = v->gate & GATE_GENERATION;
-	if (v->on_peer_loss != REPL_LOSS_CONTINUE && !v->resume_granted)
+	if (v->on_peer_loss == REPL_LOSS_ARBITER && id_is_zero(given))
+		reasons = 0;
+	else if (v->on_peer_loss != REPL_LOSS_CONTINUE && !v->resume_granted)
 		reasons &= ~REPL_GATE_PEER_LOST;
 	v->resume_granted = false;
 	*losses = v->losses;
@@ -223,8 +236,30 @@ static u32 losses_to_handle(struct volume *v, u64 *losses)
 	return reasons;
 }
 
-/* A loss while the generation is being made keeps the gate shut: its own step follows. */
-static void go_on(struct volume *v)
+/*
+ * With an arbiter: whoever was lost is live again in this generation, and none of its writes
+ * has completed without them, so it goes on, and nobody needs to be asked.
+ */
+static bool all_back(struct volume *v)
+{
+	bool back;
+
+	spin_lock_irq(&v->io_lock);
+	back = v->on_peer_loss == REPL_LOSS_ARBITER && v->primary && v->live && !v->lost_slots &&
+	       (v->gate & GATE_GENERATION) == REPL_GATE_PEER_LOST;
+	if (back)
+		gate_open(v, REPL_GATE_PEER_LOST);
+	spin_unlock_irq(&v->io_lock);
+	if (back)
+		request_release_held(v);
+	return back;
+}
+
+/*
+ * A loss while the generation is being made keeps the gate shut: its own step follows.
+ * @given: the generation; zero: a random one, or none where only given ones count.
+ */
+static void go_on(struct volume *v, const struct repl_id *given)
 {
 	struct answers answers = {};
 	struct why why = {};
@@ -236,13 +271,16 @@ static void go_on(struct volume *v)
 		fail_waiting(v);
 		return;
 	}
-	reasons = losses_to_handle(v, &losses);
+	if (id_is_zero(given) && all_back(v))
+		return;
+	reasons = losses_to_handle(v, given, &losses);
 	if (!reasons) {
 		if (READ_ONCE(v->gate) & REPL_GATE_PEER_LOST)
 			netlink_event(v, REPL_EVENT_GATE, -1, "writes are frozen, or it is not primary");
 		return;
 	}
-	err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 0, &answers, &why);
+	err = begin_generation(v, given, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 0, &answers,
+			       &why);
 	/* Who has refused is live no more; its loss is handled by a step of its own. */
 	if (!err)
 		end_refusing(v, answers.calls);
@@ -272,7 +310,7 @@ void role_lost_work(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, lost);
 
-	go_on(v);
+	go_on(v, &no_generation);
 	detach_record(v);
 }
 
@@ -291,16 +329,17 @@ void role_peer_lost(struct volume *v)
 /**
  * role_go_on() - make the new generation and go on without lost peers, whatever the policy
  * @v: frozen for a lost peer
+ * @given: the generation; zero: a random one, but not with REPL_LOSS_ARBITER
  * @why: filled in on error
  *
  * Context: control; may sleep.
  */
-int role_go_on(struct volume *v, struct why *why)
+int role_go_on(struct volume *v, const struct repl_id *given, struct why *why)
 {
 	spin_lock_irq(&v->io_lock);
 	v->resume_granted = true;
 	spin_unlock_irq(&v->io_lock);
-	go_on(v);
+	go_on(v, given);
 	detach_record(v);
 	if (READ_ONCE(v->failing))
 		return why_set(why, -EIO, "%s: a device here has failed, all I/O fails: demote it by force",
@@ -315,13 +354,21 @@ int role_go_on(struct volume *v, struct why *why)
  */
 int role_resume(struct op *op, struct why *why)
 {
+	const struct repl_id *given = &op->u.role.generation;
 	struct volume *v = op->volume;
+	u32 mine = REPL_GATE_PEER_LOST;
 	int err;
 
-	if (!(READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
+	if (v->on_peer_loss == REPL_LOSS_ARBITER) {
+		mine = GATE_GENERATION;
+		if (id_is_zero(given))
+			return why_set(why, -EPERM, "%s has an arbiter: without its grant the I/O that waits can only fail, by a forced demotion",
+				       v->name);
+	}
+	if (!(READ_ONCE(v->gate) & mine))
 		return why_set(why, -ENOENT, "%s is not frozen for a lost peer", v->name);
-	err = role_go_on(v, why);
-	if (!err && (READ_ONCE(v->gate) & REPL_GATE_PEER_LOST))
+	err = role_go_on(v, given, why);
+	if (!err && (READ_ONCE(v->gate) & mine))
 		return why_set(why, -EAGAIN, "%s: another peer was lost meanwhile: look at status, and resume again",
 			       v->name);
 	return err;
@@ -342,6 +389,9 @@ static int check_frozen(struct volume *v, struct why *why)
 	else if (!(v->gate & REPL_GATE_JOIN) || !list_empty(&v->writes))
 		err = why_set(why, -EAGAIN,
 			      "%s: writes go on: freeze it for the join, and wait for the ticket", v->name);
+	else if (v->on_peer_loss == REPL_LOSS_ARBITER)
+		err = why_set(why, -EPERM,
+			      "%s has an arbiter: no generation begins that was not granted", v->name);
 	spin_unlock_irq(&v->io_lock);
 	return err;
 }
@@ -364,7 +414,8 @@ int role_epoch(struct op *op, struct why *why)
 
 	err = check_frozen(v, why);
 	if (!err)
-		err = begin_generation(v, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 1, &answers, why);
+		err = begin_generation(v, &no_generation, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 1,
+				       &answers, why);
 	if (err)
 		return err;
 	end_refusing(v, answers.calls);
@@ -473,9 +524,15 @@ void role_adopt_generation(struct apply *apply)
 
 /* ------------------------------------------------------------- promote -- */
 
-static int check_promotion(struct volume *v, u32 flags, struct why *why)
+static int check_promotion(struct volume *v, u32 flags, const struct repl_id *given,
+			   struct why *why)
 {
 	u32 sb = le32_to_cpu(v->super.flags);
+
+	/* What has never held anything is no generation that somebody could go on from. */
+	if (v->on_peer_loss == REPL_LOSS_ARBITER && id_is_zero(given) && (sb & REPL_SB_IDENTITY))
+		return why_set(why, -EPERM, "%s has an arbiter: it becomes primary only in a generation that the arbiter has granted",
+			       v->name);
 
 	if (v->diskless)
 		return detach_refuse(v, why);
@@ -492,7 +549,7 @@ static int check_promotion(struct volume *v, u32 flags, struct why *why)
 	return 0;
 }
 
-static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
+static void promotion_flags(struct volume *v, u32 flags, bool granted, u32 *set, u32 *clear)
 {
 	bool first = !(le32_to_cpu(v->super.flags) & REPL_SB_IDENTITY);
 
@@ -504,7 +561,7 @@ static void promotion_flags(struct volume *v, u32 flags, u32 *set, u32 *clear)
 	if (flags & REPL_F_PEER_DEAD)
 		*set |= REPL_SB_BY_PEER_DEAD;
 	/* Without a peer, past or present, there is nobody who could know more. */
-	if ((flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !slot_any_peer(&v->super))
+	if (granted || (flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !slot_any_peer(&v->super))
 		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 
@@ -554,7 +611,8 @@ static void take_back(struct volume *v, const struct repl_super *before,
 	meta_commit(v, why);
 }
 
-static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
+static int begin_term(struct volume *v, u32 flags, const struct repl_id *given, u8 live,
+		      struct why *why)
 {
 	struct repl_super *before = kmemdup(&v->super, sizeof(v->super), GFP_KERNEL);
 	struct answers answers = {};
@@ -563,8 +621,8 @@ static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
 
 	if (!before)
 		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
-	promotion_flags(v, flags, &set, &clear);
-	err = begin_generation(v, set, clear, 0, &answers, why);
+	promotion_flags(v, flags, !id_is_zero(given), &set, &clear);
+	err = begin_generation(v, given, set, clear, 0, &answers, why);
 	if (err || answers.lost || answers.refused || !become_primary(v, live)) {
 		take_back(v, before, &answers, why);
 		err = err ?: why_set(why, -ECONNABORTED,
@@ -575,7 +633,7 @@ static int begin_term(struct volume *v, u32 flags, u8 live, struct why *why)
 	return err;
 }
 
-static int promote(struct volume *v, u32 flags, struct why *why)
+static int promote(struct volume *v, u32 flags, const struct repl_id *given, struct why *why)
 {
 	u8 live;
 	int err;
@@ -585,7 +643,7 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 			       v->name);
 	if (v->primary)
 		return 0;
-	err = check_promotion(v, flags, why);
+	err = check_promotion(v, flags, given, why);
 	if (err)
 		return err;
 	spin_lock_irq(&v->io_lock);
@@ -594,7 +652,7 @@ static int promote(struct volume *v, u32 flags, struct why *why)
 	v->promoting = true;
 	live = v->live;
 	spin_unlock_irq(&v->io_lock);
-	err = begin_term(v, flags, live, why);
+	err = begin_term(v, flags, given, live, why);
 	if (err) {
 		spin_lock_irq(&v->io_lock);
 		v->promoting = false;
@@ -830,6 +888,6 @@ int role_demote(struct volume *v, bool force, struct why *why)
 int role_change(struct op *op, struct why *why)
 {
 	if (op->u.role.role == REPL_ROLE_PRIMARY)
-		return promote(op->volume, op->u.role.flags, why);
+		return promote(op->volume, op->u.role.flags, &op->u.role.generation, why);
 	return role_demote(op->volume, op->u.role.flags & REPL_F_FORCE, why);
 }

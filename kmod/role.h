@@ -17,7 +17,7 @@ int role_change(struct op *op, struct why *why);
 int role_demote(struct volume *v, bool force, struct why *why);
 void role_peer_lost(struct volume *v);
 void role_lost_work(struct work_struct *work);
-int role_go_on(struct volume *v, struct why *why);
+int role_go_on(struct volume *v, const struct repl_id *given, struct why *why);
 int role_resume(struct op *op, struct why *why);
 int role_epoch(struct op *op, struct why *why);
 void role_adopt_generation(struct apply *apply);

@@ -226,7 +226,9 @@ static void slot_forget(struct volume *v, struct slot *slot)
 	spin_lock_irq(&v->io_lock);
 	/* A cut that has begun meanwhile finds no map to come back to: cut_end(). */
 	slot->kind = REPL_SLOT_FREE;
-	v->lost_slots &= ~(1u << slot->index);
+	/* An arbiter may still let that copy go on: it is not forgotten before a grant. */
+	if (v->on_peer_loss != REPL_LOSS_ARBITER)
+		v->lost_slots &= ~(1u << slot->index);
 	move_maps(&gone, slot);
 	spin_unlock_irq(&v->io_lock);
 	slot_free_maps(&gone);

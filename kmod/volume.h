@@ -220,6 +220,7 @@ struct op {
 		struct {
 			u8 role;
 			u32 flags;
+			struct repl_id generation;	/* to begin; zero: a random one */
 		} role;
 		struct {
 			u8 slot, kind;

@@ -142,6 +142,8 @@ enum repl_msg_type {
 	REPL_MSG_COMMIT		= 28,	/* leader: the deltas staged are, together, this; struct repl_msg_volume */
 	REPL_MSG_COMMITTED	= 29,	/* follower: durably my copy; struct repl_msg_volume */
 	REPL_MSG_VERIFY		= 32,	/* struct repl_msg_verify, then words when refused */
+	REPL_MSG_ASK		= 36,	/* to a witness: struct repl_msg_ask */
+	REPL_MSG_ANSWER		= 37,	/* from it: struct repl_msg_answer, then words unless granted */
 	REPL_MSG_TAKE_OVER	= 34,	/* struct repl_msg_take_over: could you, or do, serve the volume? */
 	REPL_MSG_TAKEN		= 35,	/* struct repl_msg_take_over, then words: the answer */
 };
@@ -158,6 +160,8 @@ struct repl_msg {
  * repl_msg_hello.features: a bit that is not known is passed over.  A feature that a node
  * cannot do without needs a new version.
  */
+#define REPL_HF_ARBITER	(1ULL << 0)	/* knows of arbiters: ASK, and repl_msg_volume.arbiter */
+#define REPL_HF_ASKS	(1ULL << 1)	/* client: no copy is spoken of here; one ASK follows */
 #define REPL_HF_VERIFY	(1ULL << 2)	/* knows VERIFY, and DIGESTS outside of a delta */
 
 struct repl_msg_hello {
@@ -186,6 +190,14 @@ enum repl_msg_volume_flags {
 	REPL_MV_ALL		= (1 << 12) - 1,
 };
 
+/* repl_msg_volume.arbiter: who is asked before a generation begins.  Both sides need the same. */
+enum repl_msg_arbiter {
+	REPL_MA_NONE		= 0,
+	REPL_MA_NODE		= 1,
+	REPL_MA_COMMAND		= 2,
+	REPL_MA_MAX		= REPL_MA_COMMAND,
+};
+
 /* All that verdict() needs to know of a node's copy. */
 struct repl_msg_volume {
 	struct repl_id	uuid;			/*   0 */
@@ -195,7 +207,8 @@ struct repl_msg_volume {
 	__le64	data_size;			/*  56 */
 	__le32	flags;				/*  64 */
 	__u8	lbs_shift;			/*  68 */
-	__u8	reserved[3];			/*  69 */
+	__u8	arbiter;			/*  69 enum repl_msg_arbiter */
+	__u8	arbiter_tag[2];			/*  70 of a NODE: how its public key begins */
 	struct repl_id	slot_copy_id;		/*  72 the copy my map for you speaks about */
 	struct repl_id	slot_generation;	/*  88 at which we were last equal */
 	__le64	slot_epoch;			/* 104 */
@@ -323,6 +336,27 @@ struct repl_msg_verify {
 	__u8	key[REPL_DIGEST_KEY_BYTES];	/*  8 BEGIN: of the digests; else zero */
 };
 
+/* Whose register it shall be, the key that TLS has proven says. */
+struct repl_msg_ask {
+	struct repl_id	volume;		/*  0 its UUID */
+	struct repl_id	expect;		/* 16 the generation that the register should read */
+	struct repl_id	want;		/* 32 the one that it shall read then */
+};
+
+/* repl_msg_answer.answer */
+enum repl_msg_answer_kind {
+	REPL_MN_GRANTED		= 1,
+	REPL_MN_DENIED		= 2,	/* for good: it reads something else */
+	REPL_MN_UNKNOWN		= 3,	/* the witness cannot tell now: ask again */
+	REPL_MN_NO_ENTRY	= 4,	/* it has no register for that volume: ask again */
+};
+
+struct repl_msg_answer {
+	struct repl_id	want;		/*  0 of the ASK */
+	__le32	answer;			/* 16 enum repl_msg_answer_kind */
+	__le32	reserved;		/* 20 */
+};
+
 /* First and only bytes of a plain link before its frames. */
 struct repl_plain_hello {
 	__u8	magic[8];		/* REPL_PLAIN_MAGIC: no TLS record starts so */
@@ -340,6 +374,8 @@ _Static_assert(sizeof(struct repl_msg_link) == 112, "as documented");
 _Static_assert(sizeof(struct repl_msg_consent) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_resolve) == 56, "as documented");
 _Static_assert(sizeof(struct repl_msg_grow) == 24, "as documented");
+_Static_assert(sizeof(struct repl_msg_ask) == 48, "as documented");
+_Static_assert(sizeof(struct repl_msg_answer) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_take_over) == 16, "as documented");
 _Static_assert(sizeof(struct repl_msg_verify) == 24, "as documented");
 _Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");

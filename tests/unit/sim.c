@@ -163,6 +163,12 @@ static void carry_out(struct sim_node *n, struct action *a)
 	case ACTION_HOOK:
 		notice_told(n, (const struct notice *)a->data);
 		break;
+	case ACTION_ASK:
+		witness_ask(n, a);
+		break;
+	case ACTION_ASKED:
+		n->noted = false;
+		break;
 	case ACTION_LOG:
 		if (n->sim->verbose)
 			printf("# %8llu %s %s: %s\n", (unsigned long long)n->sim->now, n->name,
@@ -203,6 +209,12 @@ void sim_agent_start(struct sim_node *n)
 	};
 	struct sim *s = n->sim;
 
+	if (s->arbiter) {
+		set.arbiter = REPL_MA_NODE;
+		set.stages = false;
+		snprintf(set.arbiter_is, sizeof(set.arbiter_is), "node:witness");
+		set.takeover_ms = s->takeover_ms;
+	}
 	if (n->running || !n->powered)
 		return;
 	n->running = true;
@@ -229,6 +241,8 @@ void sim_agent_start(struct sim_node *n)
 		p->io = io;
 	}
 	work_start(n);
+	if (n->noted)
+		core_arbiter_found(n->volume, &n->noted_expect, &n->noted_want);
 	core_start(n->volume);
 	sim_settle(n);
 }
@@ -346,9 +360,8 @@ void sim_resolve(struct sim_node *n, const char *keep, bool no_save)
 	sim_settle(n);
 }
 
-void sim_init(struct sim *s, unsigned int nodes, uint64_t seed)
+static void start_all(struct sim *s, unsigned int nodes, uint64_t seed)
 {
-	memset(s, 0, sizeof(*s));
 	s->rng = seed;
 	s->nodes = nodes;
 	s->now = 1000;
@@ -362,10 +375,28 @@ void sim_init(struct sim *s, unsigned int nodes, uint64_t seed)
 		snprintf(n->name, sizeof(n->name), "node%u", i);
 		memset(n->key, (int)i + 1, sizeof(n->key));
 		sk_init(&n->kernel, rng, s);
+		n->kernel.arbiter = s->arbiter && s->plant != PLANT_ADRIFT;
 		n->powered = true;
 	}
 	for (unsigned int i = 0; i < nodes; i++)
 		sim_agent_start(&s->node[i]);
+}
+
+void sim_init(struct sim *s, unsigned int nodes, uint64_t seed)
+{
+	memset(s, 0, sizeof(*s));
+	start_all(s, nodes, seed);
+}
+
+void sim_init_arbiter(struct sim *s, uint64_t seed, uint32_t takeover_ms)
+{
+	enum sim_plant plant = s->plant;
+
+	memset(s, 0, sizeof(*s));
+	s->arbiter = true;
+	s->plant = plant;
+	s->takeover_ms = takeover_ms;
+	start_all(s, 2, seed);
 }
 
 void sim_exit(struct sim *s)
@@ -425,7 +456,7 @@ static void application(struct sim *s)
 {
 	for (unsigned int i = 0; i < s->nodes; i++) {
 		struct sk *k = &s->node[i].kernel;
-		bool answered = k->write_pending;
+		bool answered = k->write_pending && !k->gate_lost;
 
 		for (unsigned int slot = 0; slot < SK_SLOTS; slot++)
 			answered &= !k->slot[slot].pending;
@@ -514,8 +545,14 @@ static void check(struct sim *s)
 			check_doubts(s, &s->node[n], &s->node[i]);
 	for (unsigned int i = 0; i < s->nodes; i++)
 		primaries += s->node[i].kernel.primary && s->node[i].kernel.by_consent;
-	if (primaries > 1)
+	/* With an arbiter one that is frozen has yet to learn what it has become of. */
+	if (primaries > 1 && !s->arbiter)
 		sim_broke(s, "never two primaries by consent", "");
+	primaries = 0;
+	for (unsigned int i = 0; i < s->nodes; i++)
+		primaries += sk_completes(&s->node[i].kernel);
+	if (primaries > 1 && s->arbiter)
+		sim_broke(s, "never two primaries that complete writes", "");
 	if (s->now < s->counters_at)
 		return;
 	s->counters_at = s->now + SIM_COUNTERS_MS;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "core.h"
+#include "register.h"
 #include "sim_kernel.h"
 
 enum { SIM_NODES_MAX = 3, SIM_COUNTERS_MS = 1000, SIM_STAGE_MAX = 16384, SIM_LOG_MAX = 1 << 16 };
@@ -36,6 +37,15 @@ struct sim_pair {
 	bool saving;
 	uint32_t save_turn;
 	unsigned int dials, offers, follows;	/* in this second */
+};
+
+/* Rules that are wrong: what a test must find. */
+enum sim_plant {
+	PLANT_NONE,
+	PLANT_GENEROUS,		/* the register grants whatever it reads */
+	PLANT_HOPEFUL,		/* no answer is taken for a grant */
+	PLANT_FORGETFUL,	/* what was asked is not noted durably */
+	PLANT_ADRIFT,		/* the kernel goes on without being told to */
 };
 
 struct sim_node {
@@ -66,6 +76,9 @@ struct sim_node {
 	bool saved_block[SK_BLOCKS];	/* the last file that was saved: which, and what */
 	uint64_t saved[SK_BLOCKS];
 	unsigned int saves;
+	bool noted;			/* of an ACTION_ASK; it is on a disk */
+	struct repl_id noted_expect, noted_want;
+	bool witness_cut;		/* from the witness */
 	uint32_t request;
 	bool request_ok;		/* of the last reply */
 	char request_text[512];
@@ -101,6 +114,13 @@ struct sim {
 	uint32_t log_before[SIM_LOG_MAX], log_last[SK_BLOCKS];
 	uint64_t link_bytes;		/* what a link's keys are good for; 0: anything */
 	unsigned int links_made;
+	bool arbiter;			/* with one, which is no node of these */
+	uint32_t takeover_ms;
+	struct register_entry witness;
+	bool witness_down;
+	unsigned int witness_loss;	/* of 1000 questions, and of 1000 answers */
+	unsigned int grants;
+	enum sim_plant plant;
 	const char *broken;		/* the first invariant that did not hold */
 	char detail[256];
 	bool verbose;
@@ -109,6 +129,9 @@ struct sim {
 /** sim_init - @nodes new copies; agents run, volumes are up, nobody is primary */
 void sim_init(struct sim *s, unsigned int nodes, uint64_t seed);
 void sim_exit(struct sim *s);
+
+/** sim_init_arbiter - the same of two copies and a witness, which has no entry yet */
+void sim_init_arbiter(struct sim *s, uint64_t seed, uint32_t takeover_ms);
 
 /** sim_run - until @ms have passed, or an invariant breaks */
 void sim_run(struct sim *s, uint64_t ms);

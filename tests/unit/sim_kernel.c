@@ -47,7 +47,9 @@ void sk_get(const struct sk *k, struct kernel_volume *v, uint64_t now)
 	v->epoch = k->epoch;
 	v->size = SK_BLOCKS << REPL_BLOCK_SHIFT;
 	v->sb_flags = k->flags;
-	v->gate = k->gate_join && now < k->gate_until ? REPL_GATE_JOIN : 0;
+	v->gate = (k->gate_join && now < k->gate_until ? REPL_GATE_JOIN : 0) |
+		  (k->gate_lost ? REPL_GATE_PEER_LOST : 0);
+	v->on_peer_loss = k->arbiter ? REPL_LOSS_ARBITER : REPL_LOSS_CONTINUE;
 	v->role = k->primary ? REPL_ROLE_PRIMARY : REPL_ROLE_SECONDARY;
 	v->lbs_shift = REPL_BLOCK_SHIFT;
 	v->slots = SK_SLOTS;
@@ -107,9 +109,12 @@ static void push_generation(struct sk *k, const struct repl_id *id)
 	k->generation = *id;
 }
 
-static void new_generation(struct sk *k)
+static void new_generation(struct sk *k, const struct repl_id *given)
 {
-	struct sk_frame f = { .generation = true, .id = random_id(k), .previous = k->generation };
+	struct sk_frame f = {
+		.generation = true, .id = id_is_zero(given) ? random_id(k) : *given,
+		.previous = k->generation,
+	};
 
 	push_generation(k, &f.id);
 	k->changed = true;
@@ -143,8 +148,18 @@ void sk_link_lost(struct sk *k, unsigned int slot)
 	s->pending = 0;
 	sk_link_put(l);
 	k->changed = true;
-	if (k->primary)
-		new_generation(k);
+	if (k->primary && k->arbiter)
+		k->gate_lost = true;
+	else if (k->primary)
+		new_generation(k, &(struct repl_id){ { 0 } });
+}
+
+bool sk_completes(const struct sk *k)
+{
+	for (unsigned int i = 0; i < SK_SLOTS; i++)
+		if (k->slot[i].link && !k->slot[i].link->alive)
+			return false;
+	return k->primary && !k->gate_lost;
 }
 
 static void mark_others(struct sk *k, unsigned int except, uint64_t block)
@@ -273,7 +288,7 @@ bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now)
 	struct sk_frame f = { .block = block, .value = value };
 
 	k->now = now;
-	if (!k->primary || k->write_pending || (k->gate_join && now < k->gate_until) ||
+	if (!k->primary || k->write_pending || k->gate_lost || (k->gate_join && now < k->gate_until) ||
 	    held(k, block))
 		return false;
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
@@ -341,7 +356,7 @@ void sk_reboot(struct sk *k)
 		else
 			s->dirty[k->random(k->random_arg) % SK_BLOCKS] = true;
 	}
-	k->primary = k->gate_join = k->write_pending = false;
+	k->primary = k->gate_join = k->gate_lost = k->write_pending = false;
 }
 
 /* ------------------------------------------------------------- control --- */
@@ -410,7 +425,9 @@ static int link_add(struct sk *k, const struct op *op, struct sk_link *l, uint64
 		return refuse(why, ENOTCONN, "the connection is gone");
 	if (s->kind != REPL_SLOT_PEER || s->link || s->cut_open || count(s->dirty))
 		return refuse(why, EBUSY, "the slot is behind, or has a link or a cut");
-	if (k->primary && (!k->gate_join || now >= k->gate_until || k->write_pending))
+	/* What waits for a generation has reached the disk all the same. */
+	if (k->primary && (!k->gate_join || now >= k->gate_until ||
+			   (k->write_pending && !k->gate_lost)))
 		return refuse(why, EAGAIN, "writes go on");
 	if ((op->flags & REPL_LINK_FOLLOW) && k->primary)
 		return refuse(why, EBUSY, "primary here and cannot follow");
@@ -432,6 +449,8 @@ static int link_add(struct sk *k, const struct op *op, struct sk_link *l, uint64
 	l->end[end] = k;
 	l->slot[end] = op->slot;
 	k->changed = true;
+	/* With one peer: who was lost is back. */
+	k->gate_lost = false;
 	sk_pump(l);
 	return 0;
 }
@@ -441,9 +460,11 @@ static int role(struct sk *k, const struct op *op, const char **why)
 	unsigned int links = 0;
 
 	if (op->role == REPL_ROLE_SECONDARY) {
-		if (k->write_pending)
+		if (k->write_pending && !(op->flags & REPL_F_FORCE))
 			return refuse(why, EBUSY, "a write is under way");
-		k->primary = false;
+		for (unsigned int i = 0; i < SK_SLOTS && (op->flags & REPL_F_FORCE); i++)
+			sk_link_lost(k, i);
+		k->primary = k->gate_lost = k->write_pending = false;
 		k->flags &= ~(uint32_t)REPL_SB_PRIMARY;
 		k->changed = true;
 		return 0;
@@ -452,6 +473,8 @@ static int role(struct sk *k, const struct op *op, const char **why)
 		return 0;
 	if (!(k->flags & REPL_SB_CONSISTENT) && !(op->flags & REPL_F_FORCE))
 		return refuse(why, EINVAL, "not consistent");
+	if (k->arbiter && id_is_zero(&op->id) && (k->flags & REPL_SB_IDENTITY))
+		return refuse(why, EPERM, "it has an arbiter");
 	for (unsigned int i = 0; i < SK_SLOTS; i++) {
 		struct sk_link *l = k->slot[i].link;
 
@@ -463,9 +486,9 @@ static int role(struct sk *k, const struct op *op, const char **why)
 	if (links && (op->flags & REPL_F_ALONE))
 		return refuse(why, EBUSY, "a link is there");
 	k->flags |= REPL_SB_PRIMARY | REPL_SB_CONSISTENT | REPL_SB_IDENTITY;
-	if (op->flags & (REPL_F_FORCE | REPL_F_PEER_DEAD))
+	if ((op->flags & (REPL_F_FORCE | REPL_F_PEER_DEAD)) || !id_is_zero(&op->id))
 		k->flags &= ~(uint32_t)REPL_SB_UNPROVEN;
-	new_generation(k);
+	new_generation(k, &op->id);
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
 		if (k->slot[i].link)
 			sk_pump(k->slot[i].link);
@@ -481,8 +504,10 @@ static int epoch(struct sk *k, uint64_t now, const char **why)
 {
 	if (!k->primary || !k->gate_join || now >= k->gate_until || k->write_pending)
 		return refuse(why, EAGAIN, "writes go on");
+	if (k->arbiter)
+		return refuse(why, EPERM, "it has an arbiter");
 	k->epoch++;
-	new_generation(k);
+	new_generation(k, &(struct repl_id){ { 0 } });
 	return 0;
 }
 
@@ -508,6 +533,17 @@ static int record(struct sk *k, const struct op *op, const char **why)
 	k->flags |= REPL_SB_CONSISTENT | REPL_SB_IDENTITY;
 	k->flags &= ~(uint32_t)REPL_SB_UNPROVEN;
 	s->flags |= REPL_SS_AHEAD;
+	return 0;
+}
+
+static int resume(struct sk *k, const struct op *op, const char **why)
+{
+	if (!k->primary || !k->gate_lost)
+		return refuse(why, ENOENT, "not frozen for a lost peer");
+	if (id_is_zero(&op->id))
+		return refuse(why, EPERM, "it has an arbiter");
+	new_generation(k, &op->id);
+	k->gate_lost = false;
 	return 0;
 }
 
@@ -582,6 +618,8 @@ int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 		return 0;
 	case OP_ROLE:
 		return role(k, op, why);
+	case OP_RESUME:
+		return resume(k, op, why);
 	case OP_CUT:
 		return cut(k, op, why);
 	case OP_COMMIT:

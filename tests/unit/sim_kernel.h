@@ -59,6 +59,8 @@ struct sk_slot {
 
 struct sk {
 	bool primary;
+	bool arbiter;			/* REPL_LOSS_ARBITER */
+	bool gate_lost;			/* a peer was lost: nothing completes */
 	bool asserted;			/* somebody insists: --force, --peer-dead */
 	bool by_consent;		/* of this term as primary */
 	struct repl_id uuid, copy_id, generation, history[REPL_HISTORY];
@@ -114,6 +116,9 @@ void sk_apply(struct sk *k, uint32_t mask, uint64_t block, uint64_t value);
 
 /** sk_flush - the backing device */
 void sk_flush(struct sk *k);
+
+/** sk_completes - a primary whose writes may complete: it does not wait, nor would it before it knows */
+bool sk_completes(const struct sk *k);
 
 /** sk_reboot - power is gone and back; of what was not flushed, some may be there */
 void sk_reboot(struct sk *k);

@@ -73,6 +73,10 @@ void net_close(struct sim_conn *c, unsigned int end);
 void net_pump(struct sim *s, struct sim_conn *c);
 void net_reap(struct sim *s);
 
+/* sim_witness.c */
+void witness_ask(struct sim_node *n, const struct action *a);
+bool witness_outlives_agent(const struct sim_event *ev);
+
 /* sim_work.c */
 void work_begin(struct sim_node *n, struct action *a);
 void work_drop(struct sim_node *n, struct sim_pair *io);

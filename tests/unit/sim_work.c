@@ -578,6 +578,12 @@ static void commit(struct sim_node *n, struct pair *p, const struct op *op)
 	sim_op_done(n, p->volume, p, OP_COMMIT, op->turn, error, why);
 }
 
+/* What waits for a generation has reached the disk all the same. */
+static bool writes_end(const struct sk *k)
+{
+	return k->write_pending && !k->gate_lost;
+}
+
 static void kernel_op(struct sim_event *ev)
 {
 	struct sim_node *n = ev->node;
@@ -586,7 +592,7 @@ static void kernel_op(struct sim_event *ev)
 	const char *why = "a failure that the test made";
 	int error = -EIO;
 
-	if (ev->op.kind == OP_FREEZE && n->kernel.gate_join && n->kernel.write_pending) {
+	if (ev->op.kind == OP_FREEZE && n->kernel.gate_join && writes_end(&n->kernel)) {
 		struct sim_event *again = sim_event(n, 1, kernel_op);
 
 		again->pair = ev->pair;
@@ -601,7 +607,7 @@ static void kernel_op(struct sim_event *ev)
 	n->commits += ev->op.kind == OP_RECORD && ev->op.follow;
 	if (sim_random(s, 1000) >= s->op_failures)
 		error = sk_op(&n->kernel, &ev->op, io ? io->link : NULL, s->now, &why);
-	if (!error && ev->op.kind == OP_FREEZE && n->kernel.write_pending) {
+	if (!error && ev->op.kind == OP_FREEZE && writes_end(&n->kernel)) {
 		struct sim_event *again = sim_event(n, 1, kernel_op);
 
 		again->pair = ev->pair;
@@ -703,5 +709,5 @@ void work_forget(struct sim_node *n, struct sim_pair *io)
 
 bool work_outlives_agent(const struct sim_event *ev)
 {
-	return ev->run == learn_loss;
+	return ev->run == learn_loss || witness_outlives_agent(ev);
 }

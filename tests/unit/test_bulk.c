@@ -2,6 +2,7 @@
 /*
  * A delta from one file to another: read, compared by digests, cut into blocks and zeros,
  * sent through a socket that takes little at a time, received, written and flushed.
+ * needs: userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
  * needs: userspace/agent/verify.c userspace/agent/judge.c userspace/agent/compare.c userspace/agent/sums.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c
  * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/save.c

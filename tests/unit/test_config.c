@@ -151,6 +151,39 @@ static void test_volume(void)
 	ok(v.staging_size == 4ULL << 30 && v.direct_apply, "and how much; and in sync in any case");
 }
 
+#define TWO "[volume]\ndevice=/d\nminor=0\n"
+#define PEER "[peer \"b\"]\n"
+
+static void test_arbiter(void)
+{
+	static struct config_volume v;
+
+	ok(!parse_volume(TWO PEER, &v) && !v.arbiter && v.on_peer_loss == REPL_LOSS_CONTINUE &&
+	   !v.takeover && v.takeover_ms == 30000, "no arbiter by default");
+	ok(!parse_volume(TWO "arbiter = none\non-peer-loss = continue\n" PEER, &v) && !v.arbiter &&
+	   v.on_peer_loss == REPL_LOSS_CONTINUE, "none");
+	ok(!parse_volume(TWO "arbiter = node:mail3\n" PEER, &v) && v.arbiter == CONFIG_ARBITER_NODE &&
+	   !strcmp(v.arbiter_is, "mail3") && v.on_peer_loss == REPL_LOSS_ARBITER, "a node: %s",
+	   reports.text);
+	ok(!parse_volume(TWO "arbiter = command:/usr/local/sbin/ask\non-peer-loss = freeze\n"
+			 "takeover = auto\ntakeover-after = 10s\n" PEER, &v) &&
+	   v.arbiter == CONFIG_ARBITER_COMMAND && !strcmp(v.arbiter_is, "/usr/local/sbin/ask") &&
+	   v.on_peer_loss == REPL_LOSS_ARBITER && v.takeover && v.takeover_ms == 10000,
+	   "a command, and who takes over: %s", reports.text);
+	bad_volume(TWO "arbiter = mail3\n" PEER, "spool.conf:4: arbiter = mail3: expected none, node:NAME");
+	bad_volume(TWO "arbiter = node:\n" PEER, "spool.conf:4: arbiter = node:: expected none");
+	bad_volume(TWO "arbiter = command:ask\n" PEER, "spool.conf:4: arbiter = command:ask: expected none");
+	bad_volume(TWO "arbiter = node:c\non-peer-loss = continue\n" PEER,
+		   "on-peer-loss = continue goes on without asking the arbiter");
+	bad_volume(TWO "arbiter = node:b\n" PEER, "has a copy of the volume itself");
+	bad_volume(TWO "arbiter = node:c\ndirect-apply = no\n" PEER, "direct-apply = no is not possible");
+	bad_volume(TWO "arbiter = node:c\n", "and there are 0 peers");
+	bad_volume(TWO "arbiter = node:c\n" PEER "[peer \"d\"]\n", "and there are 2 peers");
+	bad_volume(TWO "takeover = auto\n" PEER, "takeover = auto needs an arbiter");
+	bad_volume(TWO "takeover = yes\n" PEER, "spool.conf:4: takeover = yes: expected manual or auto");
+	bad_volume(TWO "takeover-after = 10ms\n" PEER, "spool.conf:4: takeover-after = 10ms: expected a time");
+}
+
 static void test_addresses(void)
 {
 	static const char *const bad[] = {
@@ -255,8 +288,8 @@ static void test_several(void)
 	parse_volume("[volume]\nx=1\nminor=z\n[what]\n", &v);
 	is_text(reports.text,
 		"volumes/spool.conf:2: unknown key x in [volume]; expected device, metadata, minor, "
-		"on-peer-loss, encryption, join-limit, timeout, stuck-timeout, rate-limit, save-dir, "
-		"staging-dir, staging-size, direct-apply\n"
+		"on-peer-loss, arbiter, takeover, takeover-after, encryption, join-limit, timeout, "
+		"stuck-timeout, rate-limit, save-dir, staging-dir, staging-size, direct-apply\n"
 		"volumes/spool.conf:3: minor = z: expected a number from 0 to 1023: the N of /dev/replN\n"
 		"volumes/spool.conf:1: [volume] lacks device; expected the absolute path of the backing device\n"
 		"volumes/spool.conf:4: [what]: unknown section; expected [volume], [peer \"NAME\"]\n",
@@ -465,6 +498,7 @@ int main(void)
 {
 	test_agent();
 	test_volume();
+	test_arbiter();
 	test_addresses();
 	test_bad_form();
 	test_bad_long();

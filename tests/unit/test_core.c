@@ -4,7 +4,7 @@
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
  * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c tests/unit/one_peer.c
  */
 #include "one_peer.h"
@@ -56,6 +56,48 @@ static void not_a_peer(void)
 	core_session_up(&core, 1, third, NULL);
 	hear_hello(1, 1, 1, "spool");
 	ok(closed && strstr(refusal, "mail3 is not a peer"), "a node of another volume: %s", refusal);
+	end();
+}
+
+static void arbiters(void)
+{
+	struct repl_msg_ask ask = { .volume = { { 1 } }, .expect = { { 2 } }, .want = { { 3 } } };
+	struct msg_hello h = { .version_min = 1, .version = 1, .node = "mail2" };
+	struct repl_msg_hello m;
+
+	begin(false);
+	volume->set.arbiter = REPL_MA_NODE;
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	ok(closed && strstr(refusal, "which the release on mail2 does not know"), "an arbiter is not for a release "
+	   "that knows none: %s", refusal);
+	clear();
+	come(2);
+	h.features = REPL_HF_ARBITER;
+	snprintf(h.volume, sizeof(h.volume), "spool");
+	msg_pack_hello(&h, &m);
+	hear(2, REPL_MSG_HELLO, &m, sizeof(m));
+	ok(!closed && sent[sent_count - 1].type == REPL_MSG_VOLUME, "it is for one that does");
+	clear();
+	come(3);
+	h.features = REPL_HF_ARBITER | REPL_HF_ASKS;
+	snprintf(h.volume, sizeof(h.volume), "of-others");
+	msg_pack_hello(&h, &m);
+	hear(3, REPL_MSG_HELLO, &m, sizeof(m));
+	ok(!closed && sent_count == 1, "a witness knows no volume of that name, and waits for the question");
+	hear(3, REPL_MSG_ASK, &ask, sizeof(ask));
+	ok(!closed, "which is the shell's to answer");
+	hear(3, REPL_MSG_STATE, &ask, sizeof(ask));
+	ok(closed && strstr(refusal, "STATE does not belong"), "nothing else is said there: %s", refusal);
+	clear();
+	come(4);
+	hear(4, REPL_MSG_HELLO, &m, sizeof(m));
+	tick(CORE_DEAD_MS);
+	ok(closed, "who asks nothing is not waited for");
+	clear();
+	come(5);
+	hear(5, REPL_MSG_ASK, &ask, sizeof(ask));
+	ok(closed && strstr(refusal, "ASK does not belong"), "nor asked without HELLO: %s", refusal);
 	end();
 }
 
@@ -720,6 +762,7 @@ int main(void)
 	follows_nobody();
 	promoted_while_it_waits();
 	not_a_peer();
+	arbiters();
 	newest_wins();
 	silence();
 	back_off();

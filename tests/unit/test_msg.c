@@ -120,6 +120,23 @@ static void consent(void)
 	ok(msg_unpack_consent(&out, &m, &e) < 0 && strstr(e.text, "reserved"), "reserved: %s", e.text);
 }
 
+static void answers(void)
+{
+	struct msg_answer in = { .want = { { 7 } }, .answer = REPL_MN_DENIED }, out;
+	struct repl_msg_answer m;
+
+	msg_pack_answer(&in, &m);
+	ok(!msg_unpack_answer(&out, &m, &e) && out.answer == REPL_MN_DENIED && out.want.b[0] == 7,
+	   "ANSWER there and back");
+	m.answer = htole32(REPL_MN_NO_ENTRY + 1);
+	ok(msg_unpack_answer(&out, &m, &e) < 0 && strstr(e.text, "ANSWER"), "none that there is: %s", e.text);
+	m.answer = 0;
+	ok(msg_unpack_answer(&out, &m, &e) < 0, "nor nothing");
+	m.answer = htole32(REPL_MN_GRANTED);
+	m.reserved = htole32(1);
+	ok(msg_unpack_answer(&out, &m, &e) < 0 && strstr(e.text, "reserved"), "reserved: %s", e.text);
+}
+
 static void resolve(void)
 {
 	struct msg_resolve in = {
@@ -260,6 +277,7 @@ int main(void)
 	hello();
 	texts();
 	consent();
+	answers();
 	resolve();
 	ranges();
 	digests();

@@ -79,6 +79,44 @@ static void agreed(void)
 	planned(PROMOTE_ASK, 0, NULL, "one of two peers is away, but was not in sync");
 }
 
+static void arbitrated(void)
+{
+	fresh();
+	f.arbiter = "node:mail3";
+	promote_plan(&plan, &f);
+	ok(plan.step == PROMOTE_ARBITER && plan.ask == 1, "an arbiter: a live peer is asked first");
+	fresh();
+	f.arbiter = "node:mail3";
+	f.peer[0].connected = f.peer[0].live = false;
+	promote_plan(&plan, &f);
+	ok(plan.step == PROMOTE_ARBITER && !plan.ask, "an arbiter: a peer that is away need not be dead");
+	fresh();
+	f.arbiter = "node:mail3";
+	f.granted = "mail2";
+	planned(PROMOTE_ARBITER, 0, NULL, "an arbiter: who has consented is not bound");
+	f.arbiter = "node:mail3";
+	f.identity = f.force = true;
+	planned(PROMOTE_REFUSED, 0, "node:mail3, decides", "an arbiter: not by force");
+	f.arbiter = "node:mail3";
+	f.identity = f.peer_dead = true;
+	planned(PROMOTE_REFUSED, 0, "--peer-dead does not", "an arbiter: not by a dead peer");
+	f.arbiter = "node:mail3";
+	f.peer[0].newer = true;
+	planned(PROMOTE_REFUSED, 0, "newer", "an arbiter: not past a peer that is ahead");
+	f.arbiter = "node:mail3";
+	f.peer[0].primary = true;
+	f.peer[0].live = false;
+	planned(PROMOTE_REFUSED, 0, "mail2 is primary", "an arbiter: not past a primary");
+	f.arbiter = "node:mail3";
+	f.consistent = false;
+	f.identity = true;
+	planned(PROMOTE_REFUSED, 0, "not consistent", "an arbiter: not with half a copy");
+	f.arbiter = "node:mail3";
+	f.consistent = f.peer[0].live = f.peer[0].consistent = false;
+	f.force = true;
+	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "an arbiter: of a new volume it knows nothing");
+}
+
 static void asserted(void)
 {
 	fresh();
@@ -310,6 +348,7 @@ static void consent(void)
 int main(void)
 {
 	agreed();
+	arbitrated();
 	asserted();
 	first();
 	incomplete();

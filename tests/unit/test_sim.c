@@ -2,6 +2,7 @@
 /*
  * Clusters of two and three agents' cores through joins, promotions, faults and
  * crashes.  $SEED repeats a run, $VERBOSE=1 prints every line that the agents log.
+ * needs: tests/unit/sim_witness.c userspace/agent/register.c userspace/agent/arbiter.c
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c

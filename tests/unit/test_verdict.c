@@ -408,6 +408,11 @@ static void misfits(void)
 	judged(VERDICT_REFUSE, "other block sizes");
 	b.flags |= REPL_MV_LINK_PLAIN;
 	judged(VERDICT_REFUSE, "encryption on one side only");
+	b.arbiter = REPL_MA_COMMAND;
+	judged(VERDICT_REFUSE, "an arbiter on one side only");
+	a.arbiter = b.arbiter = REPL_MA_NODE;
+	b.arbiter_tag[1] = 1;
+	judged(VERDICT_REFUSE, "two arbiters");
 	b.generation = id(2);
 	b.history[0] = id(1);
 	b.flags |= REPL_MV_LINK_PLAIN;

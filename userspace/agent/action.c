@@ -57,6 +57,7 @@ const char *op_name(enum op_kind kind)
 		[OP_LINK_ADD] = "adopt the link",
 		[OP_LINK_DEL] = "drop the link",
 		[OP_ROLE] = "change the role",
+		[OP_RESUME] = "go on without the lost peer",
 		[OP_RESIZE] = "grow",
 		[OP_REPLACE] = "replace the disk",
 		[OP_DETACH] = "take the volume down",

@@ -35,6 +35,9 @@ enum action_kind {
 	ACTION_ABORT,		/* the pair's bulk work, its cut and its link that was not adopted */
 	ACTION_THAW,		/* take the volume's gate of op.flags back */
 	ACTION_OP,		/* begin 'op' */
+	ACTION_ASK,		/* the volume's arbiter, about 'expect' and 'want', which are noted first */
+	ACTION_ASKED,		/* drop that note: it has been answered, and the answer is in use or of none */
+	ACTION_REGISTER,	/* this node is the witness: 'data' is an ASK of 'conn', 'pair' is NULL */
 	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
 	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
 	ACTION_HOOK,		/* 'data' is a struct notice: programs may want to know */
@@ -54,6 +57,7 @@ enum op_kind {
 	OP_LINK_ADD,		/* of the connection that OP_LINK_OPEN made */
 	OP_LINK_DEL,
 	OP_ROLE,
+	OP_RESUME,		/* begin the generation 'id', without the lost peers */
 	OP_RESIZE,
 	OP_REPLACE,		/* the disk, by the one that the shell holds ready; done: it is being filled */
 	OP_DETACH,
@@ -91,7 +95,7 @@ struct op {
 	uint64_t epoch;
 	uint64_t size;		/* bytes; OP_MAP_SEND: of the leader's volume; OP_RESIZE: to grow to */
 	uint8_t key[REPL_KEY_BYTES];
-	struct repl_id id;	/* SLOT_SET: copy id, FOLLOW: uuid, LINK_ADD: generation */
+	struct repl_id id;	/* SLOT_SET: copy id, FOLLOW: uuid; LINK_ADD, ROLE, RESUME: generation */
 	struct repl_id history[REPL_HISTORY];
 	struct msg_delta delta;
 	bool hurry;		/* OP_DELTA_SEND: writers wait for it */
@@ -125,6 +129,7 @@ struct action {
 	char subject[REPL_NAME_MAX + REPL_NODE_MAX];
 	struct op op;
 	struct msg_link link;
+	struct repl_id expect, want;
 	size_t length;
 	char *text;		/* a sentence; owned */
 	uint8_t data[] __attribute__((aligned(8)));	/* ACTION_SEND: the body; ACTION_HOOK: a struct notice */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "apply.h"
+#include "ask.h"
 #include "bring.h"
 #include "compare.h"
 #include "conn.h"
@@ -22,6 +23,7 @@
 #include "mapsend.h"
 #include "save.h"
 #include "stage.h"
+#include "witness.h"
 
 void agent_now(struct agent *a)
 {
@@ -194,6 +196,16 @@ static void carry_out(struct agent *a, const struct action *act)
 		break;
 	case ACTION_OP:
 		begin(a, act);
+		break;
+	case ACTION_ASK:
+		ask_start(a, act->volume, &act->expect, &act->want);
+		break;
+	case ACTION_ASKED:
+		ask_done(act->volume);
+		break;
+	case ACTION_REGISTER:
+		if (c)
+			witness_asked(a, c, act->data);
 		break;
 	case ACTION_FORGET:
 		forget(a, act->pair);

@@ -14,6 +14,8 @@
  *	helper.c	who mounts and starts what is taken over
  *	hook.c		programs that are told of changes
  *	compare.c sums.c	what a verify reads, and the digests it stores
+ *	ask.c		a volume's arbiter is asked
+ *	witness.c	this node is the arbiter of others' volumes
  *	bring.c		devices: up, and what is found at start
  *	control.c status.c	the administrator's socket
  */
@@ -35,6 +37,7 @@ struct compare;
 struct delta;
 struct mapsend;
 struct apply;
+struct ask;
 struct dial;
 struct helper;
 struct hooks;
@@ -75,6 +78,9 @@ struct volume_io {
 	struct apply *replay;		/* what is in it is being applied */
 	char staging_dir[CONFIG_STAGING_DIR_MAX];
 	uint64_t staging_size;		/* bytes that it may have */
+	enum config_arbiter arbiter;
+	char arbiter_is[PATH_MAX];	/* as in struct config_volume */
+	struct ask *ask;		/* under way; or NULL */
 };
 
 struct agent {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "apply.h"
+#include "ask.h"
 #include "kops.h"
 #include "log.h"
 #include "openers.h"
@@ -253,6 +254,38 @@ void bring_moved(struct volume *v, const struct kernel_volume *k)
 		note(v->name, vio, k);
 }
 
+/*
+ * A volume that is up already has the policy that it came up with: an arbiter counts with it
+ * only, and a file that has changed since counts when it comes up next.
+ */
+static void set_arbiter(struct agent *a, const struct config_volume *cv,
+			const struct kernel_volume *k, struct volume_io *vio,
+			struct volume_settings *set)
+{
+	bool has = k->on_peer_loss == REPL_LOSS_ARBITER;
+	const struct config_peer *cp;
+
+	if (has != (cv->arbiter != CONFIG_ARBITER_NONE))
+		log_warn(cv->name, "came up %s an arbiter, and its file says otherwise now: that counts "
+			 "when it comes up next", has ? "with" : "without");
+	if (!has || !cv->arbiter)
+		return;
+	vio->arbiter = cv->arbiter;
+	snprintf(vio->arbiter_is, sizeof(vio->arbiter_is), "%s", cv->arbiter_is);
+	set->takeover_ms = cv->takeover ? cv->takeover_ms : 0;
+	set->arbiter = REPL_MA_COMMAND;
+	snprintf(set->arbiter_is, sizeof(set->arbiter_is), "command:%.*s", CORE_ARBITER_MAX - 9,
+		 cv->arbiter_is);
+	if (cv->arbiter != CONFIG_ARBITER_NODE)
+		return;
+	set->arbiter = REPL_MA_NODE;
+	snprintf(set->arbiter_is, sizeof(set->arbiter_is), "node:%.*s", REPL_NODE_MAX,
+		 cv->arbiter_is);
+	cp = config_find_peer(&a->config.agent, cv->arbiter_is);
+	if (cp)
+		memcpy(set->arbiter_tag, cp->key.b, sizeof(set->arbiter_tag));
+}
+
 /* The kernel has it: the core's turn.  Takes the data descriptor. */
 static void take_over(struct bring *b, const struct kernel_volume *k, bool unclean)
 {
@@ -281,8 +314,10 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	set = (struct volume_settings){
 		.join_limit_ms = cv->join_limit_ms, .timeout_ms = cv->timeout_ms,
 		.stuck_ms = cv->stuck_timeout_ms, .plain = cv->encryption == CONFIG_ENCRYPTION_NONE,
-		.stages = true, .direct_apply = cv->direct_apply,
+		/* An epoch ends with a generation, and each of those would have to be granted. */
+		.stages = !cv->arbiter, .direct_apply = cv->direct_apply,
 	};
+	set_arbiter(a, cv, k, vio, &set);
 	agent_now(a);
 	v = core_volume_up(&a->core, b->name, &set, unclean, vio);
 	if (!v)
@@ -290,6 +325,8 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	add_pairs(a, v, cv);
 	if (k->role == REPL_ROLE_SECONDARY && stage_find(vio, b->name, &staged))
 		core_staged(v, &staged);
+	if (set.arbiter)
+		ask_found(v, k);
 	core_start(v);
 	log_info(b->name, "up as /dev/repl%u, backing device %s", cv->minor, k->backing);
 	reply(b, true, "");
@@ -551,6 +588,7 @@ void bring_down(struct agent *a, struct volume *v)
 	kops_forget(a, v, NULL);
 	apply_forget(vio);
 	stage_forget(vio);
+	ask_stop(v);
 	drop_fresh(vio);
 	if (vio->data_fd >= 0)
 		close(vio->data_fd);

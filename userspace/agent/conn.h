@@ -41,7 +41,7 @@ enum conn_stage {
 	CONN_DEAD,		/* closed; freed when the ring is done with it */
 };
 
-enum conn_purpose { CONN_ACCEPTED, CONN_SESSION, CONN_LINK };
+enum conn_purpose { CONN_ACCEPTED, CONN_SESSION, CONN_LINK, CONN_ASK };
 
 /* Something to be sent, embedded in what it belongs to. */
 struct conn_tx {
@@ -63,6 +63,7 @@ struct conn {
 	enum conn_purpose purpose;
 	struct pair *pair;		/* dialled for it */
 	struct linkopen *linkopen;	/* dialled for it */
+	struct ask *ask;		/* dialled for it */
 	const struct core_peer *peer;	/* proven by TLS */
 	bool stranger;			/* counts as one */
 	bool core_knows;		/* core_session_up() was called */

@@ -16,6 +16,7 @@
 #include "id.h"
 #include "log.h"
 #include "status.h"
+#include "witness.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -212,6 +213,7 @@ struct request {
 	uint64_t timeout_ms;	/* 0: for as long as it takes */
 	struct core_resolution resolution;
 	struct core_verify verify;
+	const char *uuid, *generation;
 };
 
 static void do_up(struct client *c, struct request *r)
@@ -321,6 +323,37 @@ static void do_reload(struct client *c, struct request *r)
 	       "said of a volume when it comes up next");
 }
 
+static void do_witness_add(struct client *c, struct request *r)
+{
+	struct repl_id uuid, generation;
+	struct err e = { "" };
+	int ret;
+
+	if (id_parse(r->uuid, &uuid) || id_parse(r->generation, &generation) || id_is_zero(&uuid) ||
+	    id_is_zero(&generation)) {
+		answer(c, false, "a witness needs the volume's UUID and its generation, as repl-ctl status shows "
+		       "them on the primary");
+		return;
+	}
+	ret = witness_add(c->control->agent, r->core.volume, &uuid, &generation, r->core.force, &e);
+	answer(c, !ret, ret ? e.text : "this node is a witness for it now");
+}
+
+static void do_witness_remove(struct client *c, struct request *r)
+{
+	struct err e = { "" };
+	int ret = witness_remove(r->core.volume, &e);
+
+	answer(c, !ret, ret ? e.text : "this node is no witness for it any more");
+}
+
+static void do_witness_list(struct client *c, struct request *r)
+{
+	(void)r;
+	c->request = 0;
+	say(c, witness_json(c->control->agent));
+}
+
 static const struct command {
 	const char *name;
 	void (*run)(struct client *c, struct request *r);
@@ -340,6 +373,9 @@ static const struct command {
 	{ "status", do_status, false, false },
 	{ "peers", do_peers, false, false },
 	{ "reload", do_reload, true, false },
+	{ "witness-add", do_witness_add, true, true },
+	{ "witness-remove", do_witness_remove, true, true },
+	{ "witness-list", do_witness_list, false, false },
 };
 
 static const struct command *find_command(const char *name)
@@ -382,7 +418,8 @@ static bool run(struct client *c, json_t *j)
 		},
 		.what = text_of(j, "for"), .device = text_of(j, "device"),
 		.metadata = text_of(j, "metadata"), .node = text_of(j, "node"),
-		.check = json_is_true(json_object_get(j, "check")),
+		.check = json_is_true(json_object_get(j, "check")), .uuid = text_of(j, "uuid"),
+		.generation = text_of(j, "generation"),
 		.resolution = {
 			.keep = text_of(j, "keep"), .save_to = text_of(j, "save_to"),
 			.no_save = json_is_true(json_object_get(j, "no_save")),

@@ -71,7 +71,7 @@ void copy_read(struct copy *c, const struct kernel_volume *k, const uint8_t key[
 bool copy_same(const struct copy *a, const struct copy *b)
 {
 	return a->flags == b->flags && a->cookie == b->cookie && a->size == b->size &&
-	       a->lbs_shift == b->lbs_shift && !a->slot_dirty_blocks == !b->slot_dirty_blocks &&
+	       a->lbs_shift == b->lbs_shift && copy_same_arbiter(a, b) && !a->slot_dirty_blocks == !b->slot_dirty_blocks &&
 	       id_equal(&a->uuid, &b->uuid) && id_equal(&a->copy_id, &b->copy_id) &&
 	       id_equal(&a->generation, &b->generation) &&
 	       id_equal(&a->slot_copy_id, &b->slot_copy_id) &&
@@ -84,7 +84,8 @@ void copy_pack(const struct copy *c, struct repl_msg_volume *m)
 	*m = (struct repl_msg_volume){
 		.uuid = c->uuid, .copy_id = c->copy_id, .generation = c->generation,
 		.epoch = htole64(c->epoch), .data_size = htole64(c->size),
-		.flags = htole32(c->flags), .lbs_shift = c->lbs_shift,
+		.flags = htole32(c->flags), .lbs_shift = c->lbs_shift, .arbiter = c->arbiter,
+		.arbiter_tag = { c->arbiter_tag[0], c->arbiter_tag[1] },
 		.slot_copy_id = c->slot_copy_id, .slot_generation = c->slot_generation,
 		.slot_epoch = htole64(c->slot_epoch),
 		.slot_dirty_blocks = htole64(c->slot_dirty_blocks),
@@ -93,12 +94,13 @@ void copy_pack(const struct copy *c, struct repl_msg_volume *m)
 	memcpy(m->history, c->history, sizeof(m->history));
 }
 
-static const char *copy_fault(const struct copy *c, const struct repl_msg_volume *m)
+static const char *copy_fault(const struct copy *c)
 {
 	if (c->flags & ~(uint32_t)REPL_MV_ALL)
 		return "unknown flags";
-	if (m->reserved[0] || m->reserved[1] || m->reserved[2])
-		return "reserved bytes that are not zero";
+	if (c->arbiter > REPL_MA_MAX || (c->arbiter != REPL_MA_NODE &&
+					 (c->arbiter_tag[0] || c->arbiter_tag[1])))
+		return "an unknown kind of arbiter";
 	if (c->lbs_shift < 9 || c->lbs_shift > REPL_BLOCK_SHIFT)
 		return "an impossible block size";
 	if (c->size < REPL_DATA_MIN || c->size > REPL_DATA_MAX)
@@ -121,14 +123,15 @@ int copy_unpack(struct copy *c, const struct repl_msg_volume *m, struct err *e)
 	*c = (struct copy){
 		.uuid = m->uuid, .copy_id = m->copy_id, .generation = m->generation,
 		.epoch = le64toh(m->epoch), .size = le64toh(m->data_size),
-		.flags = le32toh(m->flags), .lbs_shift = m->lbs_shift,
+		.flags = le32toh(m->flags), .lbs_shift = m->lbs_shift, .arbiter = m->arbiter,
+		.arbiter_tag = { m->arbiter_tag[0], m->arbiter_tag[1] },
 		.slot_copy_id = m->slot_copy_id, .slot_generation = m->slot_generation,
 		.slot_epoch = le64toh(m->slot_epoch),
 		.slot_dirty_blocks = le64toh(m->slot_dirty_blocks),
 		.cookie = le64toh(m->cookie), .alone_ms = le64toh(m->alone_ms),
 	};
 	memcpy(c->history, m->history, sizeof(c->history));
-	fault = copy_fault(c, m);
+	fault = copy_fault(c);
 	if (fault)
 		return err_set(e, EPROTO, "the description of the other copy claims %s", fault);
 	return 0;

@@ -22,6 +22,8 @@ struct copy {
 	uint64_t size;			/* bytes */
 	uint32_t flags;			/* enum repl_msg_volume_flags */
 	uint8_t lbs_shift;
+	uint8_t arbiter;		/* enum repl_msg_arbiter */
+	uint8_t arbiter_tag[2];
 	struct repl_id slot_copy_id;	/* of the receiver, as this node's map has it */
 	struct repl_id slot_generation;
 	uint64_t slot_epoch;
@@ -54,6 +56,13 @@ const struct kernel_slot *copy_slot(const struct kernel_volume *k,
  */
 void copy_read(struct copy *c, const struct kernel_volume *k, const uint8_t key[REPL_KEY_BYTES],
 	       bool plain, bool unclean);
+
+/** copy_same_arbiter - whether both ask the same one, or none, as far as can be told */
+static inline bool copy_same_arbiter(const struct copy *a, const struct copy *b)
+{
+	return a->arbiter == b->arbiter && a->arbiter_tag[0] == b->arbiter_tag[0] &&
+	       a->arbiter_tag[1] == b->arbiter_tag[1];
+}
 
 /** copy_same - whether a verdict, or what follows from it, could not tell @a from @b */
 bool copy_same(const struct copy *a, const struct copy *b);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arbiter.h"
 #include "pair.h"
 #include "redo.h"
 #include "replace.h"
@@ -204,6 +205,15 @@ static unsigned int count_live(const struct volume *v)
 	return n;
 }
 
+static void read_copy(struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	copy_read(&p->mine, &v->k, p->peer->key, v->set.plain, v->unclean);
+	p->mine.arbiter = v->set.arbiter;
+	memcpy(p->mine.arbiter_tag, v->set.arbiter_tag, sizeof(p->mine.arbiter_tag));
+}
+
 void core_snapshot(struct volume *v, const struct kernel_volume *k)
 {
 	unsigned int live = count_live(v);
@@ -225,13 +235,14 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 		if (v->k.slot[i].link == REPL_LINK_LIVE)
 			v->unclean = false;
 	for (unsigned int i = 0; i < v->pair_count; i++)
-		copy_read(&v->pair[i]->mine, &v->k, v->pair[i]->peer->key, v->set.plain,
-			  v->unclean);
+		read_copy(v->pair[i]);
 	v->served = find_server(v);
 	redo_snapshot(v);
 	/* Peers that were told nothing, or waited in vain, may have their turn now. */
 	for (unsigned int i = 0; i < v->pair_count && live > count_live(v); i++)
 		v->pair[i]->say = true;
+	/* First: what it has begun keeps pairs from joining. */
+	arbiter_snapshot(v);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		pair_snapshot(v->pair[i]);
 	resize_snapshot(v);
@@ -288,7 +299,8 @@ void core_op_done(struct volume *v, struct pair *p, enum op_kind kind, uint32_t 
 		task_go(v);
 	} else {
 		v->pending--;
-		task_op_done(v, kind, r);
+		if (!arbiter_op_done(v, kind, r))
+			task_op_done(v, kind, r);
 	}
 	notice_look(v);
 }
@@ -305,6 +317,7 @@ void core_tick(struct core *c)
 		redo_tick(v);
 		get_again(v);
 		replace_tick(v);
+		arbiter_tick(v);
 		task_tick(v);
 		notice_tick(v);
 	}
@@ -339,6 +352,7 @@ uint64_t core_deadline(const struct core *c)
 		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);
 		sooner(&at, v->noticed.look_at);
+		sooner(&at, arbiter_deadline(v));
 	}
 	for (const struct waiter *w = c->waiters; w; w = w->next)
 		sooner(&at, w->deadline);

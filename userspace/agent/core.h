@@ -25,6 +25,7 @@
 #include "judge.h"
 #include "kernel.h"
 #include "notice.h"
+#include "register.h"
 #include "takeover.h"
 #include "verdict.h"
 
@@ -48,6 +49,10 @@ enum core_limits {
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
 	CORE_STAGE_TRIES	= 4,		/* catching up that broke while it was staged, before it goes directly */
 	CORE_FULL_MS		= 300000,	/* a delta did not fit where it is staged: before the next try */
+	CORE_ASK_MIN_MS		= 500,		/* the arbiter gave no answer */
+	CORE_ASK_MAX_MS		= 20000,
+	CORE_ARBITER_MS		= 10000,	/* a person waits for its answer; it is asked on */
+	CORE_TAKEOVER_MAX_MS	= 600000,	/* between two attempts to take over */
 	CORE_FILL_MS		= 1000,		/* between two looks at a new disk that is filled */
 	CORE_HELP_CHECK_MS	= 30000,	/* whether it could take a volume over */
 	CORE_HELP_MS		= 600000,	/* to do it: check, mount, start everything */
@@ -56,6 +61,7 @@ enum core_limits {
 	CORE_PASSES_MANY	= 64,		/* without becoming small: worth a line in the log */
 	CORE_REASON_MAX		= 400,
 	CORE_PATH_MAX		= 512,
+	CORE_ARBITER_MAX	= 128,
 };
 
 /* Assumed until a delta was long enough to measure: bytes per second. */
@@ -297,6 +303,10 @@ struct volume_settings {
 	bool plain;
 	bool stages;			/* there is a place for deltas to wait in */
 	bool direct_apply;		/* what does not fit there is applied as it comes */
+	uint8_t arbiter;		/* enum repl_msg_arbiter */
+	uint8_t arbiter_tag[2];
+	char arbiter_is[CORE_ARBITER_MAX];	/* for people: "node:mail3" */
+	uint32_t takeover_ms;		/* the primary is gone for so long; 0: a person decides */
 };
 
 enum redo_step {
@@ -315,6 +325,35 @@ struct redo {
 	unsigned int failures;
 	int error;
 	char why[CORE_REASON_MAX];
+};
+
+enum arbiter_step {
+	ARBITER_IDLE,
+	ARBITER_UNLINK,		/* secondary: closes its link, then asks */
+	ARBITER_ASKS,		/* 'want' is noted durably, and no answer is known */
+	ARBITER_GRANTED,	/* not in use yet */
+};
+
+/* Of a volume that has one; arbiter.c. */
+struct arbiter {
+	enum arbiter_step step;
+	bool promotes;			/* a secondary: granted, it becomes primary */
+	bool asking;			/* ACTION_ASK is not answered */
+	bool checking;			/* that one wants what there is */
+	bool lost;			/* denied, and perhaps frozen still */
+	enum op_kind using;		/* its op that is under way */
+	struct repl_id expect, want;
+	struct repl_id checked;		/* the generation that the register is known to read */
+	uint64_t since;			/* the waiting began */
+	uint64_t at;			/* when to try again; 0: not by time */
+	unsigned int failures;
+	enum register_answer answer;	/* the last one; 0: none yet */
+	uint64_t answered_at;
+	char last[CORE_REASON_MAX];	/* in words */
+	char spoiled[CORE_REASON_MAX];	/* what was asked cannot be known: nothing is asked */
+	struct repl_id led;		/* a primary led this copy in that generation; zero: none */
+	uint64_t takeover_at;		/* 0: its primary is there, or there is none */
+	unsigned int takeovers;
 };
 
 /* Things an administrator waits for, one at a time for each volume. */
@@ -338,6 +377,7 @@ struct task {
 	uint64_t deadline;		/* TASK_PRIMARY: for the consents */
 	bool unlink;			/* links are dropped first */
 	bool begun;			/* the kernel command is under way */
+	bool arbiter;			/* TASK_PRIMARY: the arbiter decides, or has begun to */
 	bool force;
 
 	/* TASK_RESIZE, TASK_GROW: */
@@ -376,6 +416,7 @@ struct volume {
 	const struct pair *served;	/* secondary here, and this pair's peer is primary and live */
 	struct task task;
 	struct redo redo;
+	struct arbiter arbiter;
 	unsigned int pending;		/* ops of the volume itself */
 	const struct core_peer *consent_to;
 	uint64_t consent_until;
@@ -399,6 +440,7 @@ struct session {
 	struct pair *pair;		/* a dialled one: at once; else by HELLO */
 	bool server;
 	uint64_t features;		/* of the peer: enum of wire.h, REPL_HF_... */
+	bool asks;			/* of no pair: the other side asks this node as a witness */
 	bool open;			/* both HELLOs were exchanged */
 	bool closing;			/* refused: nothing more is heard */
 	char why[REPL_NODE_MAX + 32];	/* this side closed it */
@@ -502,6 +544,20 @@ void core_message(struct core *c, uint32_t conn, const struct msg_header *h, con
  */
 void core_op_done(struct volume *v, struct pair *p, enum op_kind kind, uint32_t turn,
 		  const struct op_result *r);
+
+/**
+ * core_answered - the end of ACTION_ASK
+ * @want: as in the action
+ * @text: unless it was granted, why
+ */
+void core_answered(struct volume *v, const struct repl_id *want, enum register_answer answer,
+		   const char *text);
+
+/** core_arbiter_found - before core_start(): what an ACTION_ASK without ACTION_ASKED had noted */
+void core_arbiter_found(struct volume *v, const struct repl_id *expect, const struct repl_id *want);
+
+/** core_arbiter_spoiled - before core_start(): that note cannot be read */
+void core_arbiter_spoiled(struct volume *v, const char *why);
 
 /** core_progress - bulk work of the pair has moved on by @bytes */
 void core_progress(struct pair *p, uint64_t bytes);

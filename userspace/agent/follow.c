@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter.h"
 #include "id.h"
 #include "redo.h"
 #include "resolve.h"
@@ -168,6 +169,11 @@ static void agree(struct pair *p)
 		return;
 	}
 	pair_judge(p);
+	if (arbiter_binds(v)) {
+		p->phase = PHASE_MEET;
+		pair_reason(p, "%s", arbiter_binds(v));
+		return;
+	}
 	if (v->served && v->served != p) {
 		p->phase = PHASE_MEET;
 		pair_reason(p, "nothing to do: both follow %s", v->served->peer->name);

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "ktls.h"
 #include "link.h"
 #include "log.h"
@@ -52,10 +53,13 @@ void greet_failed(struct conn *c)
 		core_dial_failed(c->pair, c->why);
 	else if (c->purpose == CONN_LINK && c->linkopen)
 		link_failed(c->linkopen, c->why);
+	else if (c->purpose == CONN_ASK && c->ask)
+		ask_failed(c->ask, c->why);
 	else if (c->purpose == CONN_ACCEPTED)
 		log_stranger(c->why);
 	c->pair = NULL;
 	c->linkopen = NULL;
+	c->ask = NULL;
 }
 
 void greet_write(struct conn *c, uint16_t type, const void *body, size_t length)
@@ -114,6 +118,10 @@ static void first_message(struct conn *c)
 	c->first_have = 0;
 	if (c->purpose == CONN_LINK) {
 		link_message(c, &h, c->first + sizeof(raw));
+		return;
+	}
+	if (c->purpose == CONN_ASK) {
+		ask_message(c, &h, c->first + sizeof(raw));
 		return;
 	}
 	if (h.type == REPL_MSG_HELLO)
@@ -185,7 +193,8 @@ static void authenticated(struct conn *c)
 		return;
 	}
 	if (c->purpose != CONN_ACCEPTED) {
-		const struct core_peer *meant = c->pair ? c->pair->peer : link_peer(c->linkopen);
+		const struct core_peer *meant = c->pair ? c->pair->peer :
+						c->ask ? ask_peer(c->ask) : link_peer(c->linkopen);
 
 		if (c->peer != meant) {
 			conn_kill(c, "%s is %s, but %s was expected: check the addresses in agent.conf",
@@ -208,7 +217,7 @@ static void authenticated(struct conn *c)
 		conn_kill(c, "%s: it cannot be watched", c->where);
 		return;
 	}
-	if (c->purpose == CONN_LINK)
+	if (c->purpose == CONN_LINK || c->purpose == CONN_ASK)
 		return;
 	agent_now(a);
 	c->core_knows = true;

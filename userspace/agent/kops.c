@@ -10,6 +10,7 @@
 
 #include "bring.h"
 #include "stage.h"
+#include "id.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -144,7 +145,10 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 	case OP_LINK_DEL:
 		return kernel_link_del(a->kernel, minor, op->slot, e);
 	case OP_ROLE:
-		return kernel_role(a->kernel, minor, op->role, op->flags, e);
+		return kernel_role(a->kernel, minor, op->role, op->flags,
+				   id_is_zero(&op->id) ? NULL : &op->id, e);
+	case OP_RESUME:
+		return kernel_resume(a->kernel, minor, &op->id, e);
 	case OP_RESIZE:
 		return kernel_resize(a->kernel, minor, op->size, e);
 	case OP_REPLACE:

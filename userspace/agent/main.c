@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "ask.h"
 #include "bring.h"
 #include "compare.h"
 #include "conn.h"
@@ -227,7 +228,7 @@ static uint64_t timeout(struct agent *a)
 	uint64_t deadlines[] = {
 		core_deadline(&a->core), conn_deadline(a), link_deadline(a), delta_deadline(a),
 		control_deadline(a), save_deadline(a), helper_deadline(a),
-		compare_deadline(a),
+		compare_deadline(a), ask_deadline(a),
 	};
 
 	if (any_woken(a))
@@ -260,6 +261,7 @@ static void run(struct agent *a)
 		save_tick(a);
 		helper_tick(a);
 		compare_tick(a);
+		ask_tick(a);
 		control_tick(a, loop_now());
 		agent_settle(a);
 		conn_tick(a);

@@ -64,6 +64,9 @@ static const struct {
 	[REPL_MSG_WANT] = { "WANT", sizeof(struct repl_msg_want), sizeof(struct repl_msg_want) },
 	[REPL_MSG_VERIFY] = { "VERIFY", sizeof(struct repl_msg_verify),
 			      sizeof(struct repl_msg_verify) + TEXT },
+	[REPL_MSG_ASK] = { "ASK", sizeof(struct repl_msg_ask), sizeof(struct repl_msg_ask) },
+	[REPL_MSG_ANSWER] = { "ANSWER", sizeof(struct repl_msg_answer),
+			      sizeof(struct repl_msg_answer) + TEXT },
 	[REPL_MSG_RESOLVE] = { "RESOLVE", sizeof(struct repl_msg_resolve),
 			       sizeof(struct repl_msg_resolve) + TEXT },
 	[REPL_MSG_TAKE_OVER] = { "TAKE_OVER", sizeof(struct repl_msg_take_over),
@@ -137,6 +140,23 @@ int msg_unpack_hello(struct msg_hello *h, const struct repl_msg_hello *m, struct
 	if (h->version_min > h->version)
 		return err_set(e, EPROTO, "a HELLO with versions %u to %u", h->version_min,
 			       h->version);
+	return 0;
+}
+
+void msg_pack_answer(const struct msg_answer *a, struct repl_msg_answer *m)
+{
+	*m = (struct repl_msg_answer){ .want = a->want, .answer = htole32(a->answer) };
+}
+
+int msg_unpack_answer(struct msg_answer *a, const struct repl_msg_answer *m, struct err *e)
+{
+	uint32_t answer = le32toh(m->answer);
+
+	if (m->reserved)
+		return err_set(e, EPROTO, "an ANSWER whose reserved field is not zero");
+	if (answer < REPL_MN_GRANTED || answer > REPL_MN_NO_ENTRY)
+		return err_set(e, EPROTO, "an ANSWER that is none of those that there are");
+	*a = (struct msg_answer){ .want = m->want, .answer = answer };
 	return 0;
 }
 

@@ -82,6 +82,11 @@ struct msg_verify {
 	uint8_t key[REPL_DIGEST_KEY_BYTES];
 };
 
+struct msg_answer {
+	struct repl_id want;
+	enum repl_msg_answer_kind answer;
+};
+
 struct msg_range {
 	uint64_t offset;
 	uint64_t length;
@@ -105,6 +110,9 @@ int msg_unpack_header(struct msg_header *h, const struct repl_msg *m, struct err
 
 void msg_pack_hello(const struct msg_hello *h, struct repl_msg_hello *m);
 int msg_unpack_hello(struct msg_hello *h, const struct repl_msg_hello *m, struct err *e);
+
+void msg_pack_answer(const struct msg_answer *a, struct repl_msg_answer *m);
+int msg_unpack_answer(struct msg_answer *a, const struct repl_msg_answer *m, struct err *e);
 
 void msg_pack_delta(const struct msg_delta *d, struct repl_msg_delta *m);
 int msg_unpack_delta(struct msg_delta *d, const struct repl_msg_delta *m, struct err *e);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter.h"
 #include "id.h"
 #include "redo.h"
 #include "resize.h"
@@ -365,6 +366,10 @@ static void decide_verdict(struct pair *p)
 	judge(p);
 	if (redo_active(v)) {
 		pair_reason(p, "waits until what was staged is applied");
+		return;
+	}
+	if (arbiter_binds(v)) {
+		pair_reason(p, "%s", arbiter_binds(v));
 		return;
 	}
 	if (other) {

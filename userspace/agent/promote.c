@@ -213,6 +213,35 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
 }
 
 /*
+ * The arbiter knows who may go on from here.  A live peer is asked all the same: it may be
+ * primary, and to ask the arbiter is to end that.
+ */
+static void plan_arbiter(struct promote_plan *plan, const struct promote_facts *f)
+{
+	const char *newer = NULL;
+
+	for (unsigned int i = 0; i < f->peer_count; i++) {
+		if (f->peer[i].connected && f->peer[i].newer)
+			newer = f->peer[i].name;
+		if (f->peer[i].connected && f->peer[i].live)
+			plan->ask |= 1u << i;
+	}
+	plan->step = PROMOTE_ARBITER;
+	if (newer)
+		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
+		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
+		       f->volume, newer);
+}
+
+static void refuse_override(struct promote_plan *plan, const struct promote_facts *f)
+{
+	refuse(plan, "%s: the arbiter, %s, decides whether this node may become primary, and %s "
+	       "does not change it: say it without; to go on without the arbiter for good, take "
+	       "the volume down, say arbiter = none in its file, bring it up and say it again",
+	       f->volume, f->arbiter, f->force ? "--force" : "--peer-dead");
+}
+
+/*
  * A copy follows only one that is no larger.  Once this one was primary, a smaller peer
  * could never follow again, and a write beyond its end would end its link.
  */
@@ -245,13 +274,17 @@ void promote_plan(struct promote_plan *plan, const struct promote_facts *f)
 	} else if (primary) {
 		refuse(plan, "%s: %s is primary: make it secondary first (repl-ctl secondary %s on "
 		       "%s)", f->volume, primary->name, f->volume, primary->name);
+	} else if (f->arbiter && f->identity && (f->force || f->peer_dead)) {
+		refuse_override(plan, f);
 	} else if (f->force) {
 		plan->step = PROMOTE_GO;
 		plan->flags = REPL_F_FORCE;
-	} else if (f->granted && (f->consistent || !f->identity)) {
+	} else if (f->granted && (f->consistent ? !f->arbiter : !f->identity)) {
 		/* It passes in some seconds; that a copy is incomplete does not, and is said below. */
 		refuse(plan, "%s: this node has just consented to %s becoming primary: see what becomes "
 		       "of that, or try again in some seconds", f->volume, f->granted);
+	} else if (f->arbiter && f->consistent) {
+		plan_arbiter(plan, f);
 	} else if (f->peer_dead) {
 		plan_peer_dead(plan, f);
 	} else if (f->consistent) {
@@ -261,7 +294,7 @@ void promote_plan(struct promote_plan *plan, const struct promote_facts *f)
 	} else {
 		plan_first(plan, f);
 	}
-	if (!f->force && (plan->step == PROMOTE_ASK || plan->step == PROMOTE_GO))
+	if (!f->force && plan->step >= PROMOTE_ASK)
 		refuse_larger(plan, f);
 }
 

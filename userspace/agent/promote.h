@@ -35,6 +35,7 @@ struct promote_facts {
 	bool consistent;
 	bool identity;		/* this copy holds a volume, or a part of one */
 	bool force, peer_dead;	/* what the administrator said */
+	const char *arbiter;	/* who decides, or NULL */
 	const char *granted;	/* whom this node has consented to, who may still begin, or NULL */
 	unsigned int slots;	/* peer slots in use, configured or not */
 	unsigned int peer_count;
@@ -46,6 +47,7 @@ enum promote_step {
 	PROMOTE_ALREADY,
 	PROMOTE_ASK,		/* consent of every peer of 'ask', then as PROMOTE_GO */
 	PROMOTE_GO,
+	PROMOTE_ARBITER,	/* consent of every peer of 'ask', if any; then the arbiter's */
 };
 
 struct promote_plan {

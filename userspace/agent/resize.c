@@ -169,6 +169,14 @@ void core_resize(struct core *c, const struct core_request *r)
 
 	if (!v)
 		return;
+	for (unsigned int i = 0; v->set.arbiter && i < v->pair_count; i++) {
+		if (v->k.role != REPL_ROLE_PRIMARY && !(v->pair[i]->theirs.flags & REPL_MV_PRIMARY))
+			continue;
+		core_reply(c, r->id, false, "%s: it has an arbiter, and does not grow while it is in use: make "
+			   "it secondary (repl-ctl secondary %s), resize it, and make it primary again",
+			   v->name, v->name);
+		return;
+	}
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		const struct pair *p = v->pair[i];
 

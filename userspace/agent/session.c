@@ -85,7 +85,7 @@ static void say_hello(struct session *s)
 {
 	struct msg_hello h = {
 		.version_min = REPL_WIRE_VERSION_MIN, .version = REPL_WIRE_VERSION,
-		.features = REPL_HF_VERIFY,
+		.features = REPL_HF_VERIFY | REPL_HF_ARBITER,
 	};
 	struct repl_msg_hello m;
 
@@ -192,14 +192,37 @@ static void heard_hello(struct session *s, const struct repl_msg_hello *m)
 	if (strcmp(h.node, s->peer->name))
 		core_log(s->core, LOG_LEVEL_WARN, NULL, s->pair,
 			 "the node that agent.conf names %s calls itself %s", s->peer->name, h.node);
+	if (s->server && (h.features & REPL_HF_ASKS)) {
+		s->open = s->asks = true;
+		return;
+	}
 	if (s->server) {
 		s->pair = wanted_pair(s, h.volume);
 		if (!s->pair)
 			return;
-	} else {
-		say_hello(s);
 	}
+	if (s->pair->volume->set.arbiter && !(h.features & REPL_HF_ARBITER)) {
+		session_refuse(s, "volume %s has an arbiter on %s, which the release on %s does not know: "
+			       "update that", s->pair->volume->name, s->core->node, s->peer->name);
+		return;
+	}
+	if (!s->server)
+		say_hello(s);
 	session_open(s);
+}
+
+/* This node is the witness; what its register says is the shell's to read. */
+static void heard_ask(struct session *s, const struct msg_header *h, const void *body)
+{
+	struct action *a;
+
+	if (h->type != REPL_MSG_ASK) {
+		session_refuse(s, "%s does not belong here", msg_name(h->type));
+		return;
+	}
+	a = action_add(&s->core->actions, ACTION_REGISTER, h->length);
+	a->conn = s->conn;
+	memcpy(a->data, body, h->length);
 }
 
 static void heard_link_hello(struct session *s, const struct repl_msg_link *m)
@@ -255,6 +278,8 @@ void session_message(struct session *s, const struct msg_header *h, const void *
 		send_on(s->core, s->conn, REPL_MSG_PONG, NULL, 0);
 	else if (s->open && h->type == REPL_MSG_PONG)
 		return;
+	else if (s->open && s->asks)
+		heard_ask(s, h, body);
 	else if (s->open && h->type != REPL_MSG_HELLO && h->type != REPL_MSG_LINK_HELLO &&
 		 h->type != REPL_MSG_LINK_PROOF)
 		pair_message(s->pair, h, body);
@@ -314,7 +339,7 @@ void core_session_down(struct core *c, uint32_t conn, const char *why)
 			if (!s->closing)
 				pair_reason(p, "%s", why);
 			dial_later(p);
-		} else if (!p && !s->closing) {
+		} else if (!p && !s->closing && !s->asks) {
 			core_log(c, LOG_LEVEL_WARN, NULL, NULL, "%s, before it said what it wants: %s",
 				 s->peer->name, why);
 		}
@@ -331,6 +356,12 @@ static void session_check(struct session *s)
 		return;
 	if (s->pair && s->pair->run.paused)
 		s->heard_at = c->now;	/* it is this side that does not listen */
+	if (s->asks) {
+		/* One question, and its answer: whoever has more comes again. */
+		if (c->now >= s->since + CORE_DEAD_MS)
+			session_close(s);
+		return;
+	}
 	if (!s->open && c->now >= s->since + CORE_HELLO_MS) {
 		session_refuse(s, "no HELLO within %d s", CORE_HELLO_MS / 1000);
 	} else if (s->open && c->now >= s->heard_at + CORE_DEAD_MS) {
@@ -370,6 +401,9 @@ uint64_t session_deadline(const struct core *c)
 
 	for (const struct session *s = c->sessions; s; s = s->next) {
 		uint64_t when = s->open ? s->ping_at : s->since + CORE_HELLO_MS;
+
+		if (s->asks)
+			when = s->since + CORE_DEAD_MS;
 
 		if (!s->closing && when < at)
 			at = when;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter.h"
 #include "id.h"
 #include "key.h"
 #include "pair.h"
@@ -116,13 +117,49 @@ static json_t *pair_json(const struct pair *p)
 			 copied(&p->copied), "split", split(p), "verify", verify(p));
 }
 
+static const char *arbiter_state(const struct arbiter *a)
+{
+	switch (a->step) {
+	case ARBITER_UNLINK:
+	case ARBITER_ASKS:
+		return "asked";
+	case ARBITER_GRANTED:
+		return "granted";
+	case ARBITER_IDLE:
+		break;
+	}
+	return a->spoiled[0] ? "unusable" : "idle";
+}
+
+static json_t *arbiter_json(const struct volume *v)
+{
+	const struct arbiter *a = &v->arbiter;
+	char waits[CORE_REASON_MAX + 128], expect[ID_TEXT_MAX], want[ID_TEXT_MAX];
+	bool open = a->step == ARBITER_ASKS || a->step == ARBITER_GRANTED;
+	uint64_t now = v->core->now;
+
+	if (!v->set.arbiter)
+		return json_null();
+	arbiter_words(v, waits, sizeof(waits));
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}", "is", v->set.arbiter_is,
+			 "state", arbiter_state(a), "expect",
+			 open ? json_string(id_format(&a->expect, expect)) : json_null(), "want",
+			 open ? json_string(id_format(&a->want, want)) : json_null(), "waiting_ms",
+			 a->step == ARBITER_IDLE ? json_null() : json_integer((json_int_t)(now - a->since)),
+			 "answer", a->answer ? json_string(register_answer_name(a->answer)) : json_null(),
+			 "answer_age_ms", a->answer ? json_integer((json_int_t)(now - a->answered_at))
+						    : json_null(), "said", a->last, "waits", waits,
+			 "takeover_ms", v->set.takeover_ms ? json_integer(v->set.takeover_ms)
+							   : json_null());
+}
+
 static json_t *volume_json(const struct volume *v)
 {
 	json_t *peers = json_array();
 
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		json_array_append_new(peers, pair_json(v->pair[i]));
-	return json_pack("{s:s, s:o}", "name", v->name, "peers", peers);
+	return json_pack("{s:s, s:o, s:o}", "name", v->name, "arbiter", arbiter_json(v), "peers", peers);
 }
 
 json_t *status_json(const struct agent *a, const char *volume)

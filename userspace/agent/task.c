@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arbiter.h"
 #include "id.h"
 #include "pair.h"
 #include "promote.h"
@@ -38,6 +39,9 @@ struct volume *task_volume(struct core *c, const struct core_request *r)
 			   r->volume);
 	else if (!v->known)
 		core_reply(c, r->id, false, "%s: the volume is just coming up: try again", v->name);
+	else if (v->arbiter.using)
+		core_reply(c, r->id, false, "%s: the arbiter has answered, and its role is about to change: "
+			   "see what becomes of that", v->name);
 	else if (v->task.kind != TASK_NONE)
 		core_reply(c, r->id, false, "%s: another command for it is under way: try again when "
 			   "it has ended", v->name);
@@ -190,6 +194,7 @@ static void gather(struct promote_facts *f, struct volume *v)
 		.consistent = (v->k.sb_flags & REPL_SB_CONSISTENT) ||
 			      (redo_active(v) && !redo_stuck(v)),
 		.identity = v->k.sb_flags & REPL_SB_IDENTITY, .peer_count = v->pair_count,
+		.arbiter = v->set.arbiter ? v->set.arbiter_is : NULL,
 	};
 	for (unsigned int i = 0; i < v->k.slot_count; i++)
 		f->slots += v->k.slot[i].kind == REPL_SLOT_PEER;
@@ -279,6 +284,11 @@ void core_primary(struct core *c, const struct core_request *r)
 
 	if (!v)
 		return;
+	if (v->set.arbiter && (v->arbiter.spoiled[0] || (v->k.flags & REPL_VF_ZOMBIE))) {
+		core_reply(c, r->id, false, "%s: %s", v->name, v->arbiter.spoiled[0] ? v->arbiter.spoiled :
+			   "somebody still has it open since its forced demotion: end that first");
+		return;
+	}
 	gather(&facts, v);
 	facts.force = r->force;
 	facts.peer_dead = r->peer_dead;
@@ -290,11 +300,22 @@ void core_primary(struct core *c, const struct core_request *r)
 	}
 	v->task = (struct task){
 		.kind = TASK_PRIMARY, .request = r->id, .flags = plan.flags, .unlink = plan.unlink,
-		.force = r->force,
+		.force = r->force, .arbiter = plan.step == PROMOTE_ARBITER,
 	};
-	if (plan.step == PROMOTE_ASK)
+	if (plan.ask)
 		plan_to_ask(v, plan.ask);
 	task_go(v);
+}
+
+/* Nobody waits for ever; but what was asked is asked on. */
+static void tell_unanswered(struct volume *v)
+{
+	char words[CORE_REASON_MAX + 128], text[2 * CORE_REASON_MAX];
+
+	arbiter_words(v, words, sizeof(words));
+	snprintf(text, sizeof(text), "%s: no answer from the arbiter yet: it %s; as soon as it grants it, this "
+		 "node is primary", v->name, words);
+	task_end(v, false, text);
 }
 
 static void primary_go(struct volume *v)
@@ -313,6 +334,12 @@ static void primary_go(struct volume *v)
 	}
 	if (!all)
 		return;
+	if (v->task.arbiter) {
+		v->task.begun = true;
+		v->task.deadline = v->core->now + CORE_ARBITER_MS;
+		arbiter_promote(v);
+		return;
+	}
 	v->task.deadline = 0;
 	for (unsigned int i = 0; v->task.unlink && i < v->pair_count; i++) {
 		struct op del = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(v->pair[i]) };
@@ -556,6 +583,10 @@ void task_tick(struct volume *v)
 		resize_tick(v);
 		return;
 	}
+	if (v->task.kind == TASK_PRIMARY && v->task.arbiter && v->task.begun) {
+		tell_unanswered(v);
+		return;
+	}
 	snprintf(text, sizeof(text), "%s: a peer was joining all the time: try again", v->name);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		if (v->pair[i]->asked && v->pair[i]->told && !v->pair[i]->granted)
@@ -578,7 +609,8 @@ static void drop_requests(struct volume *v)
 	while ((a = *at)) {
 		bool asks = a->kind == ACTION_GET || a->kind == ACTION_OP ||
 			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW ||
-			    a->kind == ACTION_ABORT || a->kind == ACTION_HELP;
+			    a->kind == ACTION_ABORT || a->kind == ACTION_HELP ||
+			    a->kind == ACTION_ASK;
 
 		if (asks && (a->volume == v || (a->pair && a->pair->volume == v))) {
 			*at = a->next;

@@ -260,6 +260,9 @@ void verdict(struct verdict *out, const struct copy *mine, const struct copy *th
 	} else if (has(mine, REPL_MV_LINK_PLAIN) != has(theirs, REPL_MV_LINK_PLAIN)) {
 		set(out, VERDICT_REFUSE, "one side says encryption = none, the other does not: "
 		    "make the volume's files agree");
+	} else if (!copy_same_arbiter(mine, theirs)) {
+		set(out, VERDICT_REFUSE, "the two sides do not name the same arbiter: make the volume's "
+		    "files agree");
 	} else if (mine->lbs_shift != theirs->lbs_shift) {
 		out->kind = VERDICT_REFUSE;
 		snprintf(out->why, sizeof(out->why), "the logical block sizes differ: %u here, %u "

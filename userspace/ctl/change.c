@@ -322,18 +322,35 @@ int ctl_reload(const struct ctl *ctl, int argc, char **argv)
 /* A new generation is written here and by each live peer: seconds, where a disk is slow. */
 #define RESUME_WAIT_MS 60000
 
-static int resume(struct kernel *k, const char *name)
+/* The way out that needs neither agent nor arbiter. */
+static int fail_writes(struct kernel *k, const struct kernel_volume *v, const char *name)
+{
+	struct err e;
+
+	if (kernel_ticket_wait(kernel_role(k, v->minor, REPL_ROLE_SECONDARY, REPL_F_FORCE, NULL, &e),
+			       RESUME_WAIT_MS, &e))
+		return ctl_complain("%s: %s", name, e.text);
+	printf("%s: what waited has failed, and it is secondary now\n", name);
+	return CTL_DONE;
+}
+
+static int resume(struct kernel *k, const char *name, bool fail)
 {
 	struct kernel_volume v;
 	struct err e;
 
 	if (kernel_get(k, name, &v, &e))
 		return ctl_complain("%s: %s", name, e.text);
-	if (!(v.gate & REPL_GATE_PEER_LOST)) {
+	if (!(v.gate & (REPL_GATE_PEER_LOST | REPL_GATE_DISK)) || v.role != REPL_ROLE_PRIMARY) {
 		printf("%s: writes are not frozen by a lost peer; nothing to do\n", name);
 		return CTL_DONE;
 	}
-	if (kernel_ticket_wait(kernel_resume(k, v.minor, &e), RESUME_WAIT_MS, &e))
+	if (fail)
+		return fail_writes(k, &v, name);
+	if (v.on_peer_loss == REPL_LOSS_ARBITER)
+		return ctl_complain("%s: it has an arbiter, which alone lets it go on: see repl-ctl status; to let "
+				    "what waits fail instead, and make this node secondary, say --fail", name);
+	if (kernel_ticket_wait(kernel_resume(k, v.minor, NULL, &e), RESUME_WAIT_MS, &e))
 		return ctl_complain("%s: %s", name, e.text);
 	printf("%s: goes on without the lost peer; what it misses is sent when it is back\n", name);
 	return CTL_DONE;
@@ -345,11 +362,23 @@ int ctl_resume(const struct ctl *ctl, int argc, char **argv)
 	struct err e;
 	int ret;
 
-	if (argc != 2 || argv[1][0] == '-')
+	static const struct option table[] = {
+		{ "fail", no_argument, NULL, 'f' },
+		{}
+	};
+	bool fail = false;
+	int id;
+
+	while ((id = getopt_long(argc, argv, ":", table, NULL)) >= 0) {
+		if (id != 'f')
+			return ctl_misuse(ctl, "unknown option %s", argv[optind - 1]);
+		fail = true;
+	}
+	if (argc - optind != 1)
 		return ctl_misuse(ctl, "exactly one volume is expected");
 	if (kernel_open(&k, &e))
-		return ctl_complain("%s: %s", argv[1], e.text);
-	ret = resume(k, argv[1]);
+		return ctl_complain("%s: %s", argv[optind], e.text);
+	ret = resume(k, argv[optind], fail);
 	kernel_close(k);
 	return ret;
 }

@@ -43,6 +43,7 @@ int ctl_backup(const struct ctl *ctl, int argc, char **argv);
 int ctl_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
 int ctl_monitor(const struct ctl *ctl, int argc, char **argv);
+int ctl_witness(const struct ctl *ctl, int argc, char **argv);
 int ctl_genkey(const struct ctl *ctl, int argc, char **argv);
 int ctl_pubkey(const struct ctl *ctl, int argc, char **argv);
 

@@ -115,13 +115,47 @@ static const char *gates_next(uint32_t gate)
 	return "wait: each of these ends by itself at its deadline";
 }
 
+/* Frozen until the arbiter has said who goes on. */
+static void explain_arbitration(struct view_volume *vol)
+{
+	const struct view_arbiter *a = &vol->arbiter;
+	char next[VIEW_WORDS_MAX], age[UNITS_TEXT_MAX];
+
+	units_format_duration(vol->kernel->gate_age_ms, age);
+	words(next, "%s; to let what waits fail instead, and make this node secondary: repl-ctl resume %s --fail",
+	      a->known ? "bring the peer back, or see that the arbiter answers" :
+			 "start the agent: only it asks the arbiter", vol->name);
+	find(vol, VIEW_DOWN, next, "writes have been frozen for %s: a peer was lost, and the arbiter%s%s %s",
+	     age, a->known ? ", " : "", a->is,
+	     a->waits[0] ? a->waits : "has not been asked whether to go on");
+}
+
+/* What would only be found out when it is too late; and what a secondary waits for. */
+static void explain_arbiter(struct view_volume *vol)
+{
+	const struct view_arbiter *a = &vol->arbiter;
+
+	if (!a->known)
+		return;
+	if (a->waits[0] && vol->kernel->role != REPL_ROLE_PRIMARY)
+		find(vol, VIEW_DEGRADED, "see that the arbiter answers; it is asked until it does",
+		     "the arbiter, %s: %s", a->is, a->waits);
+	else if (!strcmp(a->state, "idle") && a->said[0] && strcmp(a->answer, "granted") != 0 &&
+		 vol->kernel->role == REPL_ROLE_PRIMARY)
+		find(vol, VIEW_DEGRADED, "do what it asks for; until then a lost peer freezes the volume",
+		     "the arbiter, %s, would not let this node go on without its peer: %s", a->is, a->said);
+}
+
 static void explain_gates(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
 	char next[VIEW_WORDS_MAX], age[UNITS_TEXT_MAX], gate[64];
 
 	units_format_duration(k->gate_age_ms, age);
-	if (k->gate & REPL_GATE_PEER_LOST)
+	if (k->on_peer_loss == REPL_LOSS_ARBITER && k->role == REPL_ROLE_PRIMARY &&
+	    (k->gate & (REPL_GATE_PEER_LOST | REPL_GATE_DISK)))
+		explain_arbitration(vol);
+	else if (k->gate & REPL_GATE_PEER_LOST)
 		find(vol, VIEW_DOWN,
 		     words(next, "bring the peer back; or, if it must go on alone: repl-ctl resume %s",
 			   vol->name),
@@ -240,7 +274,9 @@ static void explain_copy(struct view_volume *vol)
 		     "this copy is not complete yet and cannot take over");
 	if (k->sb_flags & REPL_SB_UNPROVEN)
 		find(vol, VIEW_DEGRADED,
-		     words(next, "start the peer; only if it is surely off: repl-ctl primary %s --peer-dead",
+		     words(next, k->on_peer_loss == REPL_LOSS_ARBITER ?
+			   "start the peer; or let the arbiter decide: repl-ctl primary %s" :
+			   "start the peer; only if it is surely off: repl-ctl primary %s --peer-dead",
 			   vol->name),
 		     "this node stopped uncleanly as primary, and no peer has confirmed its data since");
 }
@@ -338,6 +374,7 @@ void explain_volume(const struct view *v, struct view_volume *vol)
 	explain_gates(vol);
 	explain_flags(vol);
 	explain_copy(vol);
+	explain_arbiter(vol);
 	explain_agent(v, vol);
 	for (size_t i = 0; i < vol->peer_count; i++)
 		explain_peer(v, vol, &vol->peer[i]);

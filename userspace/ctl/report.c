@@ -207,6 +207,9 @@ static json_t *report_volume(const struct view_volume *vol)
 			   "findings", report_findings(vol),
 			   "peers", peers);
 	if (object)
+		json_object_set_new(object, "arbiter", vol->arbiter_object ?
+				    json_incref(vol->arbiter_object) : json_null());
+	if (object)
 		add_kernel(object, vol->kernel);
 	return object;
 }

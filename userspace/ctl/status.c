@@ -121,6 +121,22 @@ static void print_details(const struct kernel_volume *k)
 	printf("\n");
 }
 
+static void print_arbiter(const struct view_arbiter *a)
+{
+	char age[UNITS_TEXT_MAX];
+
+	if (!a->known)
+		return;
+	printf("  arbiter %s: ", a->is);
+	if (a->waits[0])
+		printf("%s\n", a->waits);
+	else if (a->answer_age_ms < 0)
+		printf("not asked since the agent started\n");
+	else
+		printf("%s, %s ago%s%s\n", a->answer, units_format_duration((uint64_t)a->answer_age_ms, age),
+		       a->said[0] ? ": " : "", a->said);
+}
+
 static void print_caught_up(const struct view_peer *p)
 {
 	const struct view_caught_up *c = &p->caught_up;
@@ -166,6 +182,7 @@ static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bo
 	       view_health_word(vol->health), ctl->colour ? "\033[m" : "");
 	if (k) {
 		print_details(k);
+		print_arbiter(&vol->arbiter);
 		ret = print_peers(ctl, vol);
 	}
 	for (size_t i = 0; only && i < vol->peer_count; i++) {

@@ -143,6 +143,23 @@ static void add_answer(struct view_volume *vol, const json_t *object)
 		p->state = VIEW_BEHIND;
 }
 
+static void read_arbiter(struct view_volume *vol, json_t *object)
+{
+	struct view_arbiter *a = &vol->arbiter;
+	const json_t *age = json_object_get(object, "answer_age_ms");
+
+	if (!json_is_object(object))
+		return;
+	vol->arbiter_object = object;
+	a->known = true;
+	copy_text(object, "is", a->is, sizeof(a->is));
+	copy_text(object, "state", a->state, sizeof(a->state));
+	copy_text(object, "waits", a->waits, sizeof(a->waits));
+	copy_text(object, "answer", a->answer, sizeof(a->answer));
+	copy_text(object, "said", a->said, sizeof(a->said));
+	a->answer_age_ms = json_is_integer(age) ? (int64_t)json_integer_value(age) : -1;
+}
+
 void view_merge_peers(struct view_volume *vol, const struct config_agent *agent, json_t *answer)
 {
 	json_t *object;
@@ -160,6 +177,7 @@ void view_merge_peers(struct view_volume *vol, const struct config_agent *agent,
 	}
 	json_array_foreach(json_object_get(answer, "peers"), index, object)
 		add_answer(vol, object);
+	read_arbiter(vol, json_object_get(answer, "arbiter"));
 }
 
 /* -- volumes --------------------------------------------------------------- */

@@ -67,6 +67,17 @@ struct view_peer {
 	const json_t *verify;		/* the agent's, of the view's answer; NULL: never compared */
 };
 
+/* Who is asked before a generation begins, and what became of it. */
+struct view_arbiter {
+	bool known;			/* there is one, and the agent has told */
+	char is[VIEW_WORDS_MAX];	/* "node:mail3" */
+	char state[16];			/* idle, asked, granted, unusable */
+	char waits[VIEW_WORDS_MAX];	/* what for, and why in vain so far; "" nothing */
+	char answer[16];		/* the last one; "" none yet */
+	char said[VIEW_WORDS_MAX];
+	int64_t answer_age_ms;		/* -1: none yet */
+};
+
 /* Something that is wrong, and what to do about it. */
 struct view_finding {
 	enum view_health health;
@@ -80,6 +91,8 @@ struct view_volume {
 	const struct kernel_volume *kernel;	/* NULL: not up */
 	struct view_peer peer[VIEW_PEERS_MAX];
 	size_t peer_count;
+	struct view_arbiter arbiter;
+	json_t *arbiter_object;	/* the same as the agent says it; part of view.answer; NULL: none */
 	enum view_health health;
 	struct view_finding finding[VIEW_FINDINGS_MAX];	/* gravest first */
 	size_t finding_count;

@@ -22,10 +22,11 @@ enum config_bounds {
 
 static const char config_suffix[] = ".conf";
 
-static void say(config_report *report, void *arg, const char *fmt, ...)
+static unsigned int say(config_report *report, void *arg, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-static void say(config_report *report, void *arg, const char *fmt, ...)
+/* Return: 1, as a caller counts. */
+static unsigned int say(config_report *report, void *arg, const char *fmt, ...)
 {
 	char text[2 * PATH_MAX + 512];
 	va_list args;
@@ -35,6 +36,7 @@ static void say(config_report *report, void *arg, const char *fmt, ...)
 	va_end(args);
 	if (report)
 		report(arg, text);
+	return 1;
 }
 
 /* -- values ---------------------------------------------------------------- */
@@ -180,6 +182,32 @@ static int set_on_peer_loss(void *field, const char *value)
 	return 0;
 }
 
+static int set_arbiter(void *object, const char *value)
+{
+	struct config_volume *v = object;
+
+	v->arbiter_is[0] = '\0';
+	v->arbiter = CONFIG_ARBITER_NONE;
+	if (strcmp(value, "none") == 0)
+		return 0;
+	if (strncmp(value, "node:", 5) == 0) {
+		v->arbiter = CONFIG_ARBITER_NODE;
+		return set_name(v->arbiter_is, value + 5);
+	}
+	if (strncmp(value, "command:", 8) != 0)
+		return -EINVAL;
+	v->arbiter = CONFIG_ARBITER_COMMAND;
+	return set_path(v->arbiter_is, value + 8);
+}
+
+static int set_takeover(void *field, const char *value)
+{
+	if (strcmp(value, "auto") != 0 && strcmp(value, "manual") != 0)
+		return -EINVAL;
+	*(bool *)field = strcmp(value, "auto") == 0;
+	return 0;
+}
+
 static int set_encryption(void *field, const char *value)
 {
 	enum config_encryption *encryption = field;
@@ -214,6 +242,11 @@ static int set_ms(void *field, const char *value, uint64_t min, uint64_t max)
 static int set_join_limit(void *field, const char *value)
 {
 	return set_ms(field, value, 1, REPL_DEADLINE_MAX_MS);
+}
+
+static int set_takeover_after(void *field, const char *value)
+{
+	return set_ms(field, value, 1000, 24 * 3600 * 1000);
 }
 
 static int set_timeout(void *field, const char *value)
@@ -376,6 +409,10 @@ static const struct rules_key volume_keys[] = {
 	    "a number from 0 to 1023: the N of /dev/replN"),
 	KEY(config_volume, on_peer_loss, "on-peer-loss", 0, set_on_peer_loss,
 	    "continue or freeze"),
+	{ "arbiter", 0, 0, set_arbiter, "none, node:NAME or command:/PATH" },
+	KEY(config_volume, takeover, "takeover", 0, set_takeover, "manual or auto"),
+	KEY(config_volume, takeover_ms, "takeover-after", 0, set_takeover_after,
+	    "a time from 1s to 24h, such as 30s"),
 	KEY(config_volume, encryption, "encryption", 0, set_encryption, "tls or none"),
 	KEY(config_volume, join_limit_ms, "join-limit", 0, set_join_limit,
 	    "a time from 1ms to 1min, such as 200ms"),
@@ -455,15 +492,48 @@ static int name_from_path(const char *path, char name[REPL_NAME_MAX])
 	return config_valid_name(name) ? 0 : -EINVAL;
 }
 
+/*
+ * What is to be done when a peer is lost is the arbiter's to say: with one, writes freeze, and
+ * nothing else makes sense.  REPL_LOSS_ARBITER has stood for "not said" so far.
+ */
+static unsigned int settle_arbiter(struct config_volume *v, config_report *report, void *arg)
+{
+	unsigned int problems = 0;
+
+	if (!v->arbiter) {
+		if (v->on_peer_loss == REPL_LOSS_ARBITER)
+			v->on_peer_loss = REPL_LOSS_CONTINUE;
+		if (v->takeover)
+			problems += say(report, arg, "%s: takeover = auto needs an arbiter: without one two "
+					"nodes could both be primary; add arbiter = node:NAME, or leave it manual",
+					v->path);
+		return problems;
+	}
+	if (v->on_peer_loss == REPL_LOSS_CONTINUE)
+		problems += say(report, arg, "%s: on-peer-loss = continue goes on without asking the "
+				"arbiter; leave it out, or say arbiter = none", v->path);
+	v->on_peer_loss = REPL_LOSS_ARBITER;
+	if (!v->direct_apply)
+		problems += say(report, arg, "%s: direct-apply = no is not possible with an arbiter yet; "
+				"leave it out, or say arbiter = none", v->path);
+	if (v->peer_count != 1)
+		problems += say(report, arg, "%s: an arbiter decides between this node and one peer, and "
+				"there are %zu peers: say arbiter = none, or name one [peer]", v->path,
+				v->peer_count);
+	for (size_t i = 0; v->arbiter == CONFIG_ARBITER_NODE && i < v->peer_count; i++)
+		if (!strcmp(v->peer[i].name, v->arbiter_is))
+			problems += say(report, arg, "%s: arbiter = node:%s has a copy of the volume "
+					"itself; it must be a third node", v->path, v->arbiter_is);
+	return problems;
+}
+
 static unsigned int check_volume(const struct config_volume *v, config_report *report, void *arg)
 {
 	unsigned int problems = 0;
 
-	if (v->stuck_timeout_ms < v->timeout_ms) {
-		say(report, arg, "%s: stuck-timeout is shorter than timeout; make it at least %u ms",
-		    v->path, v->timeout_ms);
-		problems++;
-	}
+	if (v->stuck_timeout_ms < v->timeout_ms)
+		problems += say(report, arg, "%s: stuck-timeout is shorter than timeout; make it at least "
+				"%u ms", v->path, v->timeout_ms);
 	if (v->device[0] && strcmp(v->device, v->metadata) == 0) {
 		say(report, arg,
 		    "%s: device and metadata are both %s; leave metadata out when it lies on the device",
@@ -484,6 +554,8 @@ int config_parse_volume(const char *text, size_t length, const char *path,
 	v->timeout_ms = REPL_TIMEOUT_MS;
 	v->stuck_timeout_ms = REPL_STUCK_MS;
 	v->minor = REPL_MINORS_MAX;
+	v->on_peer_loss = REPL_LOSS_ARBITER;
+	v->takeover_ms = CONFIG_TAKEOVER_MS;
 	strcpy(v->save_dir, CONFIG_SAVE_DIR);
 	strcpy(v->staging_dir, CONFIG_STAGING_DIR);
 	v->staging_size = CONFIG_STAGING_SIZE;
@@ -494,6 +566,7 @@ int config_parse_volume(const char *text, size_t length, const char *path,
 		problems++;
 	}
 	problems += rules_parse(text, length, path, volume_sections, v, report, arg);
+	problems += settle_arbiter(v, report, arg);
 	problems += check_volume(v, report, arg);
 	return problems ? -EINVAL : 0;
 }
@@ -669,6 +742,13 @@ static unsigned int check_across(struct config *c, config_report *report, void *
 
 		for (size_t j = 0; j < i; j++)
 			problems += check_pair(&c->volume[j], v, report, arg);
+		if (v->arbiter == CONFIG_ARBITER_NODE &&
+		    !config_find_peer(&c->agent, v->arbiter_is)) {
+			problems += say(report, arg, "%s: arbiter = node:%s has no section in %s; add "
+					"[peer \"%s\"] there", v->path, v->arbiter_is, c->agent.path,
+					v->arbiter_is);
+			v->bad = true;
+		}
 		for (size_t j = 0; j < v->peer_count; j++) {
 			if (config_find_peer(&c->agent, v->peer[j].name))
 				continue;
@@ -764,15 +844,16 @@ int config_check_devices(const struct config *c, config_report *report, void *ar
 
 	if (!used)
 		return -ENOMEM;
-	if (key_load_private(c->agent.key_path, &key, &e)) {
-		say(report, arg, "%s: key: %s", c->agent.path, e.text);
-		problems++;
-	}
+	if (key_load_private(c->agent.key_path, &key, &e))
+		problems += say(report, arg, "%s: key: %s", c->agent.path, e.text);
 	key_wipe(&key, sizeof(key));
 	for (size_t i = 0; i < c->volume_count; i++) {
 		const struct config_volume *v = &c->volume[i];
 
 		problems += check_block_device(v->path, "device", v->device, &used[i], report, arg);
+		if (v->arbiter == CONFIG_ARBITER_COMMAND && access(v->arbiter_is, X_OK))
+			problems += say(report, arg, "%s: arbiter = command:%s: %s; it must be there, and "
+					"executable", v->path, v->arbiter_is, strerror(errno));
 		if (v->metadata[0])
 			problems += check_block_device(v->path, "metadata", v->metadata, &meta,
 						       report, arg);

@@ -36,6 +36,7 @@ enum config_limits {
 	CONFIG_SAVE_DIR_MAX	= 256,
 	CONFIG_STAGING_DIR_MAX	= CONFIG_SAVE_DIR_MAX,
 	CONFIG_JOIN_LIMIT_MS	= 200,
+	CONFIG_TAKEOVER_MS	= 30000,
 };
 
 /* Where to listen or to connect to; text for getaddrinfo(), not resolved here. */
@@ -68,6 +69,12 @@ enum config_mode {
 	CONFIG_MODE_SYNC = 1,
 };
 
+enum config_arbiter {
+	CONFIG_ARBITER_NONE,
+	CONFIG_ARBITER_NODE,
+	CONFIG_ARBITER_COMMAND,
+};
+
 enum config_encryption {
 	CONFIG_ENCRYPTION_TLS,
 	CONFIG_ENCRYPTION_NONE,
@@ -86,7 +93,11 @@ struct config_volume {
 	char device[PATH_MAX];
 	char metadata[PATH_MAX];	/* "" is internal */
 	uint32_t minor;
-	enum repl_on_peer_loss on_peer_loss;
+	enum repl_on_peer_loss on_peer_loss;	/* REPL_LOSS_ARBITER if there is one */
+	enum config_arbiter arbiter;
+	char arbiter_is[PATH_MAX];	/* a config_peer's name, or an absolute path */
+	bool takeover;			/* by itself */
+	uint32_t takeover_ms;		/* after the primary is gone for so long */
 	enum config_encryption encryption;	/* of the links */
 	uint32_t join_limit_ms;
 	uint32_t timeout_ms;

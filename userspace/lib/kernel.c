@@ -539,7 +539,7 @@ nla_put_failure:
 }
 
 int kernel_role(struct kernel *k, uint32_t minor, enum repl_role role, uint32_t flags,
-		struct err *e)
+		const struct repl_id *generation, struct err *e)
 {
 	struct nl_msg *msg = volume_message(k, REPL_CMD_ROLE, minor);
 
@@ -548,6 +548,8 @@ int kernel_role(struct kernel *k, uint32_t minor, enum repl_role role, uint32_t 
 	NLA_PUT_U8(msg, REPL_A_ROLE, role);
 	if (flags)
 		NLA_PUT_U32(msg, REPL_A_FLAGS, flags);
+	if (generation)
+		NLA_PUT(msg, REPL_A_GENERATION, sizeof(*generation), generation);
 	return command(k, msg, REPL_A_TICKET, e);
 
 nla_put_failure:
@@ -569,23 +571,26 @@ nla_put_failure:
 	return no_room(msg, e);
 }
 
-static int thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, int answer, struct err *e)
+static int thaw(struct kernel *k, uint32_t minor, enum repl_gate gate,
+		const struct repl_id *generation, int answer, struct err *e)
 {
 	struct nl_msg *msg = volume_message(k, REPL_CMD_THAW, minor);
 
-	if (msg && nla_put_u32(msg, REPL_A_GATE, gate))
+	if (msg && (nla_put_u32(msg, REPL_A_GATE, gate) ||
+		    (generation && nla_put(msg, REPL_A_GENERATION, sizeof(*generation), generation))))
 		return no_room(msg, e);
 	return command(k, msg, answer, e);
 }
 
-int kernel_resume(struct kernel *k, uint32_t minor, struct err *e)
+int kernel_resume(struct kernel *k, uint32_t minor, const struct repl_id *generation,
+		  struct err *e)
 {
-	return thaw(k, minor, REPL_GATE_PEER_LOST, REPL_A_TICKET, e);
+	return thaw(k, minor, REPL_GATE_PEER_LOST, generation, REPL_A_TICKET, e);
 }
 
 int kernel_thaw(struct kernel *k, uint32_t minor, enum repl_gate gate, struct err *e)
 {
-	return thaw(k, minor, gate, 0, e);
+	return thaw(k, minor, gate, NULL, 0, e);
 }
 
 int kernel_slot_set(struct kernel *k, uint32_t minor, uint8_t slot, enum repl_slot_kind kind,

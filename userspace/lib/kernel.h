@@ -129,8 +129,9 @@ struct kernel_link {
  */
 int kernel_attach(struct kernel *k, const struct kernel_attach *a, struct err *e);
 int kernel_detach(struct kernel *k, uint32_t minor, uint32_t flags, struct err *e);
+/* @generation: the one to begin; NULL: the module makes one */
 int kernel_role(struct kernel *k, uint32_t minor, enum repl_role role, uint32_t flags,
-		struct err *e);
+		const struct repl_id *generation, struct err *e);
 int kernel_freeze(struct kernel *k, uint32_t minor, enum repl_gate gate, uint32_t deadline_ms,
 		  struct err *e);
 int kernel_slot_set(struct kernel *k, uint32_t minor, uint8_t slot, enum repl_slot_kind kind,
@@ -154,8 +155,13 @@ int kernel_replace(struct kernel *k, const struct kernel_replace *r, struct err 
 int kernel_commit(struct kernel *k, uint32_t minor, uint8_t slot, const struct repl_id *generation,
 		  uint64_t epoch, const struct repl_id *history, struct err *e);
 
-/** kernel_resume - go on without the lost peers. Return: a ticket or -errno. */
-int kernel_resume(struct kernel *k, uint32_t minor, struct err *e);
+/**
+ * kernel_resume - go on without the lost peers
+ * @generation: the one to begin; NULL: the module makes one
+ * Return: a ticket or -errno.
+ */
+int kernel_resume(struct kernel *k, uint32_t minor, const struct repl_id *generation,
+		  struct err *e);
 
 /**
  * kernel_thaw - take back a reason to wait that user space gave

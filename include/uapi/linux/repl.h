@@ -49,7 +49,9 @@
  *	To primary: a new generation is made durable here and on every live peer
  *	first.  REPL_F_FORCE, REPL_F_PEER_DEAD are recorded in the superblock; a copy that
  *	is not consistent needs REPL_F_FORCE.  REPL_F_ALONE: refused unless no
- *	link is there.  To secondary: waits up to a second for openers, then
+ *	link is there.  [REPL_A_GENERATION]: the new generation, instead of a random one; with
+ *	REPL_LOSS_ARBITER a copy that holds a volume needs it, force or not.  To secondary: waits
+ *	up to a second for openers, then
  *	flushes everywhere; with REPL_F_FORCE fails the outstanding I/O instead.
  *	The module knows no proof; whether a promotion is right, the agent decides.
  *	Refused without a disk (REPL_VF_DISKLESS), forced or not.
@@ -60,7 +62,8 @@
  *	At the deadline the module thaws by itself.
  * REPL_CMD_THAW: REPL_A_MINOR, REPL_A_GATE.  Of REPL_GATE_PEER_LOST: makes
  *	the new generation and goes on without the peer -> REPL_A_TICKET, readable when
- *	writes pass again.
+ *	writes pass again.  [REPL_A_GENERATION] as in ROLE; with REPL_LOSS_ARBITER it is required,
+ *	and ends REPL_GATE_DISK, too.
  *
  * REPL_CMD_SLOT_SET: REPL_A_MINOR, REPL_A_SLOT, REPL_A_KIND, REPL_A_KEY,
  *	[REPL_A_COPY_ID] -> REPL_A_TICKET.  A new key, or a copy id other than the
@@ -111,7 +114,7 @@
  *	end if they must.  Durable when the ticket is.  All links end, a primary goes on
  *	without its peers as after THAW of REPL_GATE_PEER_LOST, and the new blocks are dirty
  *	for every slot.  To the size it has: nothing.  Refused: fewer bytes, more than
- *	REPL_A_ROOM, while a cut is open.
+ *	REPL_A_ROOM, while a cut is open, a primary with REPL_LOSS_ARBITER.
  *
  * REPL_CMD_REPLACE: REPL_A_MINOR, REPL_A_DATA_FD, [REPL_A_META_FD], [REPL_A_META_END] (as
  *	in ATTACH), [REPL_A_RATE] (bytes per second at most) -> REPL_A_TICKET, readable when
@@ -317,6 +320,8 @@ enum repl_gate {
 enum repl_on_peer_loss {
 	REPL_LOSS_CONTINUE	= 0,
 	REPL_LOSS_FREEZE	= 1,
+	/* As FREEZE, also when the disk here has failed; and every generation is given from outside. */
+	REPL_LOSS_ARBITER	= 2,
 };
 
 enum repl_volume_flags {

@@ -286,10 +286,10 @@ static int simple(const char *cmd, uint32_t minor, char **arg)
 	if (!strcmp(cmd, "detach"))
 		return ticket(kernel_detach(kernel, minor, flags_of(arg[0]), &err), cmd);
 	if (!strcmp(cmd, "primary"))
-		return ticket(kernel_role(kernel, minor, REPL_ROLE_PRIMARY, flags_of(arg[0]), &err),
+		return ticket(kernel_role(kernel, minor, REPL_ROLE_PRIMARY, flags_of(arg[0]), NULL, &err),
 			      cmd);
 	if (!strcmp(cmd, "secondary"))
-		return ticket(kernel_role(kernel, minor, REPL_ROLE_SECONDARY, flags_of(arg[0]),
+		return ticket(kernel_role(kernel, minor, REPL_ROLE_SECONDARY, flags_of(arg[0]), NULL,
 					  &err), cmd);
 	if (!strcmp(cmd, "leave"))
 		return ticket(kernel_link_del(kernel, minor, (uint8_t)atoi(arg[0]), &err), cmd);
@@ -299,7 +299,7 @@ static int simple(const char *cmd, uint32_t minor, char **arg)
 	if (!strcmp(cmd, "resize"))
 		return ticket(kernel_resize(kernel, minor, strtoull(arg[0], NULL, 0), &err), cmd);
 	if (!strcmp(cmd, "resume"))
-		return ticket(kernel_resume(kernel, minor, &err), cmd);
+		return ticket(kernel_resume(kernel, minor, NULL, &err), cmd);
 	rc = kernel_thaw(kernel, minor, REPL_GATE_ADMIN, &err);
 	return rc ? fail(rc, cmd) : 0;
 }

@@ -104,7 +104,7 @@ cases <<'EOF'
 ERANGE | | get minor=1024
 ERANGE | | attach minor=1024 name=v9 data_fd=rw:/dev/ram0 key=9
 ERANGE | | detach minor=4294967295
-ERANGE | | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 on_peer_loss=2
+ERANGE | | attach minor=9 name=v9 data_fd=rw:/dev/ram0 key=9 on_peer_loss=3
 ERANGE | | role minor=0 role=0
 ERANGE | | role minor=0 role=3
 EINVAL | | role minor=0 role=1 flags=8
