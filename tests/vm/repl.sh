@@ -118,7 +118,7 @@ wait_live() { # NAME PEER [SECONDS]
 	local seconds=${3:-90}
 	# It may be lost again between the two.
 	if status_becomes "$1" ".peers[name=$2].state" live "$seconds" >/dev/null &&
-		status_becomes "$2" ".peers[name=$1].state" live 10 >/dev/null &&
+		status_becomes "$2" ".peers[name=$1].state" live "$seconds" >/dev/null &&
 		wait_for "$seconds" "$1 and $2 live" both_live "$1" "$2"; then
 		return
 	fi
