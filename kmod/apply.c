@@ -89,6 +89,8 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 	apply->shared = false;
 	apply->alone = false;
 	apply->logged = false;
+	/* That is how share_again() tells it from an application's. */
+	apply->wait.bio = NULL;
 	bio->bi_iter.bi_sector = frame->offset >> SECTOR_SHIFT;
 	for (; payload; payload -= min_t(u32, payload, PAGE_SIZE))
 		__bio_add_page(bio, mempool_alloc(&link->pages, GFP_NOIO),

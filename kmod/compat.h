@@ -119,6 +119,18 @@ static inline bool compat_flushes(struct gendisk *disk)
 	return blk_queue_write_cache(disk->queue);
 }
 
+/* What iostat shows.  Both while ->bi_bdev is this disk's. */
+static inline unsigned long compat_account_start(const struct bio *bio)
+{
+	return bdev_start_io_acct(bio->bi_bdev, bio_op(bio), jiffies);
+}
+
+static inline void compat_account_end(const struct bio *bio, unsigned int sectors,
+				      unsigned long started)
+{
+	bdev_end_io_acct(bio->bi_bdev, bio_op(bio), sectors, started);
+}
+
 #else
 
 static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
@@ -146,6 +158,7 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 	}
 	blk_queue_write_cache(q, true, true);
 	blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, q);
+	blk_queue_flag_set(QUEUE_FLAG_IO_STAT, q);
 	if (bdev_nowait(lower))
 		blk_queue_flag_set(QUEUE_FLAG_NOWAIT, q);
 	return disk;
@@ -154,6 +167,17 @@ static inline struct gendisk *compat_alloc_disk(const struct compat_limits *l,
 static inline bool compat_flushes(struct gendisk *disk)
 {
 	return test_bit(QUEUE_FLAG_WC, &disk->queue->queue_flags);
+}
+
+static inline unsigned long compat_account_start(const struct bio *bio)
+{
+	return bdev_start_io_acct(bio->bi_bdev, bio_sectors(bio), bio_op(bio), jiffies);
+}
+
+static inline void compat_account_end(const struct bio *bio, unsigned int sectors,
+				      unsigned long started)
+{
+	bdev_end_io_acct(bio->bi_bdev, bio_op(bio), started);
 }
 
 #endif

@@ -196,9 +196,19 @@ static void cut_thaw(struct cut *cut)
 		queue_work(repl_wq, &v->resume);
 }
 
-static void cut_void(struct cut *cut)
+/**
+ * cut_void() - what the reader has, or will have, read is not what it was
+ * @cut: open; volume->io_lock held
+ *
+ * It can only be closed then, and its blocks are dirty again.
+ *
+ * Context: any.
+ */
+void cut_void(struct cut *cut)
 {
 	lockdep_assert_held(&cut->volume->io_lock);
+	if (cut->is_void)
+		return;
 	cut->is_void = true;
 	volume_count(cut->volume, REPL_C_VOIDS, 1);
 	cut_thaw(cut);

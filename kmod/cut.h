@@ -24,6 +24,7 @@ void cut_join_page(const struct cut *cut, unsigned long index, void *bytes);
 bool cut_holds(const struct volume *v, u64 offset, u64 length);
 void cut_wait(struct volume *v, struct cut_wait *wait, u64 offset, u64 length, u32 patience_ms);
 void cut_give_up(struct volume *v, u64 offset, u64 length);
+void cut_void(struct cut *cut);
 void cut_take_released(struct volume *v, struct list_head *released);
 
 #endif /* REPL_CUT_H */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What is noted here at once, in any context, and what control then makes durable. */
+#include "cut.h"
 #include "detach.h"
 #include "gate.h"
 #include "log.h"
@@ -53,6 +54,20 @@ bool detach_locked(struct volume *v)
 	return true;
 }
 
+static void failed_locked(struct volume *v, u64 offset, u64 length)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&v->io_lock);
+	v->broken = true;
+	if (detach_locked(v) || v->diskless)
+		return;
+	slot_end_links(v, "the backing device here has failed a write");
+	for (i = 0; i < v->slots; i++)
+		if (v->slot[i].kind)
+			slot_mark(v, &v->slot[i], offset, length);
+}
+
 /**
  * detach_failed() - a write, or a flush, of a device here has failed
  * @v: the volume
@@ -67,47 +82,30 @@ bool detach_locked(struct volume *v)
 void detach_failed(struct volume *v, u64 offset, u64 length)
 {
 	unsigned long flags;
-	unsigned int i;
 
 	spin_lock_irqsave(&v->io_lock, flags);
-	v->broken = true;
-	if (!detach_locked(v) && !v->diskless) {
-		slot_end_links(v, "the backing device here has failed a write");
-		for (i = 0; i < v->slots; i++)
-			if (v->slot[i].kind)
-				slot_mark(v, &v->slot[i], offset, length);
-	}
+	failed_locked(v, offset, length);
 	spin_unlock_irqrestore(&v->io_lock, flags);
 }
 
-/**
- * detach_flush_lost() - a flush has failed that no user of the volume asked for
- * @v: the volume
- *
- * What the device's cache has lost may be anything, and it reports that once: the next
- * fsync would succeed.  So a primary with nobody to go on from fails.
- *
- * Context: any; no lock held.
- */
-void detach_flush_lost(struct volume *v)
+static void doubt_locked(struct volume *v)
 {
-	unsigned long flags;
-
-	detach_failed(v, 0, v->size);
-	spin_lock_irqsave(&v->io_lock, flags);
-	if (v->primary && !v->diskless) {
-		v->failing = true;
-		queue_work(v->ops, &v->lost);
-	}
-	spin_unlock_irqrestore(&v->io_lock, flags);
+	lockdep_assert_held(&v->io_lock);
+	v->broken = true;
+	if (v->primary)
+		return;
+	v->hole = true;
+	v->doubt = true;
+	queue_work(v->ops, &v->lost);
 }
 
 /**
  * detach_doubt() - a secondary has failed to write what a peer sent, or to flush it
- * @v: the volume
+ * @v: the volume; nothing happens to a primary's copy
  *
  * The peer learns it from the answer.  Should it die before it can act on it, this copy
- * must not be taken for one that is in sync.
+ * must not be taken for one that is in sync.  Nor may a catch-up that is under way end
+ * well: what is missing may be what it has brought.  See detach_hole().
  *
  * Context: any; no lock held.
  */
@@ -116,12 +114,82 @@ void detach_doubt(struct volume *v)
 	unsigned long flags;
 
 	spin_lock_irqsave(&v->io_lock, flags);
-	v->broken = true;
-	if (!v->primary && !v->doubt) {
-		v->doubt = true;
+	doubt_locked(v);
+	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+/*
+ * What the device's cache has lost may be anything.  So a primary with nobody to go on from
+ * fails; and a secondary's copy is in doubt if somebody may take for durable what it has got:
+ * a live peer, whose next flush would succeed, or whoever brings it up to date.  Else it is as
+ * after a power cut: what was not flushed is dirty with the peers, and it may be the newest.
+ * But who has compared it with them, and found it equal, does that under a cut, which must not
+ * be committed then: the bits that are set here would go with it.
+ */
+static void flush_lost(struct volume *v)
+{
+	bool partial = !(READ_ONCE(v->super.flags) & cpu_to_le32(REPL_SB_CONSISTENT));
+	unsigned long flags;
+	unsigned int i;
+	bool believed;
+
+	spin_lock_irqsave(&v->io_lock, flags);
+	believed = partial || v->live || slot_any_closing(v);
+	failed_locked(v, 0, v->size);
+	for (i = 0; i < v->slots && !v->primary; i++)
+		if (v->slot[i].cut)
+			cut_void(v->slot[i].cut);
+	if (v->primary && !v->diskless) {
+		v->failing = true;
 		queue_work(v->ops, &v->lost);
+	} else if (believed) {
+		doubt_locked(v);
 	}
 	spin_unlock_irqrestore(&v->io_lock, flags);
+}
+
+struct own_flush {
+	struct bio bio;
+	struct volume *volume;
+	struct completion done;
+};
+
+static void own_flush_done(struct bio *bio)
+{
+	struct own_flush *flush = container_of(bio, struct own_flush, bio);
+
+	if (bio->bi_status)
+		flush_lost(flush->volume);
+	complete(&flush->done);
+}
+
+/**
+ * detach_flush() - flush the data's device, for reasons of the module's own
+ * @v: the volume, not diskless
+ *
+ * The device reports a cache that it has lost once, to whoever has asked: the next fsync, or a
+ * peer's next flush, would succeed.  So what follows from an error is done before anybody
+ * else can be answered, in the end of this one.
+ *
+ * Context: may sleep, but not inside submit_bio.  No lock held.  Allocates nothing.
+ * Return: 0 or a negative errno.
+ */
+int detach_flush(struct volume *v)
+{
+	struct own_flush flush;
+	int err;
+
+	flush.volume = v;
+	init_completion(&flush.done);
+	bio_init(&flush.bio, v->data.bdev, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH);
+	flush.bio.bi_end_io = own_flush_done;
+	submit_bio(&flush.bio);
+	/* An array may take minutes, which is no task that hangs. */
+	while (!wait_for_completion_io_timeout(&flush.done, 20 * HZ))
+		;
+	err = blk_status_to_errno(flush.bio.bi_status);
+	bio_uninit(&flush.bio);
+	return err;
 }
 
 static void record_detached(struct volume *v)
@@ -143,6 +211,10 @@ static void record_doubt(struct volume *v)
 		      v->data.bdev);
 	if (meta_distrust(v, &why))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "that cannot be recorded: %s", why.text);
+	/* A device that refuses even this would raise it again, and again. */
+	spin_lock_irq(&v->io_lock);
+	v->doubt = false;
+	spin_unlock_irq(&v->io_lock);
 }
 
 /**
@@ -165,6 +237,24 @@ void detach_record(struct volume *v)
 		record_detached(v);
 	else if (doubt && !v->primary)
 		record_doubt(v);
+}
+
+/**
+ * detach_hole() - may this copy be called its leader's, once it is flushed?
+ * @v: a secondary that has caught up
+ * @why: filled in
+ *
+ * Not when the device has failed since the catch-up began: a flush that fails says so once, and
+ * the one that is next succeeds without what was lost.  It begins again (slot_follow()), with
+ * all that came by then sent, or applied, once more.
+ *
+ * Context: control; nothing of a peer is on its way to the disk.
+ * Return: 0 or -EIO.
+ */
+int detach_hole(struct volume *v, struct why *why)
+{
+	return READ_ONCE(v->hole) ? why_set(why, -EIO, "%s: %pg has failed a write or a flush: catch up again",
+				 v->name, v->data.bdev) : 0;
 }
 
 /**

@@ -11,7 +11,11 @@
  *				A new disk ends it: replace.c.
  *   primary without one	the error goes up, as that of a plain disk does.
  *   secondary			the peer is told, and ends the link; the copy is durably no
- *				longer consistent, until it has caught up.
+ *				longer consistent, until it has caught up: volume->hole, from
+ *				the failure to the next REPL_CMD_FOLLOW.
+ *
+ * Whoever flushes the data's device for reasons of the module's own calls detach_flush(): the
+ * device reports a cache that it has lost to nobody else.
  *
  * ->diskless is set, and taken back, under io_lock.  Who reads it without has begun before
  * the failure, as far as anybody can tell; or reads from a peer what a new disk has, too.
@@ -24,10 +28,11 @@
 void detach_begin(struct volume *v);
 bool detach_locked(struct volume *v);
 void detach_failed(struct volume *v, u64 offset, u64 length);
-void detach_flush_lost(struct volume *v);
 void detach_doubt(struct volume *v);
+int detach_flush(struct volume *v);
 void detach_record(struct volume *v);
 void detach_mended(struct volume *v);
+int detach_hole(struct volume *v, struct why *why);
 int detach_refuse(struct volume *v, struct why *why);
 
 #endif /* REPL_DETACH_H */

@@ -287,6 +287,8 @@ void link_kill_locked(struct link *link, const char *reason)
 		share_end(v);
 	if (v->primary) {
 		v->losses++;
+		/* What was granted was for those that were lost until then. */
+		v->resume_granted = false;
 		v->lost_slots |= 1u << slot->index;
 		/* That was the last copy within reach. */
 		v->failing |= v->diskless && !v->live;

@@ -205,16 +205,11 @@ static void page_written(struct volume *v, unsigned long page)
 	bitmap_andnot(wanted, wanted, image, MAP_PAGE_BITS);
 }
 
-static int page_write_at(struct volume *v, u64 offset, struct page *page)
-{
-	volume_count(v, REPL_C_LOG_WRITES, 1);
-	return backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA, offset,
-			  page);
-}
-
 static int page_write(struct volume *v, unsigned long page)
 {
-	return page_write_at(v, meta_log_offset(v) + (u64)page * MAP_PAGE_BYTES, v->log.page);
+	volume_count(v, REPL_C_LOG_WRITES, 1);
+	return backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA,
+			  meta_log_offset(v) + (u64)page * MAP_PAGE_BYTES, v->log.page);
 }
 
 /* One pass over all pages.  Return: 1 when something was written, 0, or an error. */
@@ -402,9 +397,6 @@ static void log_clean(struct work_struct *work)
 		if (!role_flush_live(v, &why) &&
 		    (!(todo & CLEAN_DROP) || !meta_checkpoint(v, true, &why)))
 			clean_end(v, todo, (todo & CLEAN_TELL) && clean_tell(v));
-		/* A secondary has lost, perhaps, what its primary was told is here. */
-		else if (READ_ONCE(v->broken))
-			detach_doubt(v);
 	}
 	memalloc_noio_restore(noio);
 	if (todo & CLEAN_AGAIN)
@@ -566,7 +558,7 @@ int log_reset(struct volume *v, struct why *why)
  * log_copy() - write the log as it is to another place
  * @v: the gate is shut and no write in flight: nothing is wanted
  * @larger: log_alloc()ed for more regions
- * @offset: of the place, bytes
+ * @offset: of the place, bytes; not durable before the next flush, such as that of meta_commit()
  *
  * Context: control; may sleep.
  * Return: 0 or a negative errno.
@@ -582,7 +574,9 @@ int log_copy(struct volume *v, struct region_log *larger, u64 offset)
 		if (page < v->log.pages)
 			memcpy(page_address(larger->page), page_bits(v->log.logged, page),
 			       MAP_PAGE_BYTES);
-		err = page_write_at(v, offset + (u64)page * MAP_PAGE_BYTES, larger->page);
+		volume_count(v, REPL_C_LOG_WRITES, 1);
+		err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META,
+				 offset + (u64)page * MAP_PAGE_BYTES, larger->page);
 	}
 	return err;
 }

@@ -127,6 +127,13 @@ static bool set(struct map *map, u64 first, u64 count, bool more)
  */
 void map_set(struct map *map, u64 first, u64 count)
 {
+	/* One block, set already: most writes go where others went before. */
+	if (count == 1 && first < map->bits) {
+		const void *page = map->page[first >> MAP_PAGE_SHIFT];
+
+		if (page == MAP_ALL || (page && test_bit_le(first & (MAP_PAGE_BITS - 1), page)))
+			return;
+	}
 	set(map, first, count, true);
 }
 

@@ -172,41 +172,57 @@ struct repl_super *meta_edit(struct volume *v)
 	return v->next;
 }
 
-/* The edited superblock, sealed, to one of its places, as the one @ahead of that in force. */
+/* Also when the metadata have a partition of their own on it: a flush is the whole disk's. */
+static bool meta_on_data(struct volume *v)
+{
+	return volume_meta(v)->bdev->bd_disk == v->data.bdev->bd_disk;
+}
+
+/* On the data's own device a flush is for the data, too; without a disk nothing there counts. */
+static int meta_flush(struct volume *v)
+{
+	return meta_on_data(v) && !READ_ONCE(v->diskless) ? detach_flush(v) :
+							    blkdev_issue_flush(volume_meta(v)->bdev);
+}
+
+/* Nobody knows what of the maps has got there. */
+static void flush_failed(struct volume *v)
+{
+	unsigned int slot;
+	unsigned long i;
+
+	for (slot = 0; slot < v->slots; slot++)
+		for (i = 0; i < v->slot[slot].map.pages; i++)
+			slot_touch_page(v, &v->slot[slot], i);
+}
+
+/*
+ * The edited superblock, sealed, to one of its places, as the one @ahead of that in force.  Not
+ * by one bio that flushes, too: its error would not tell a bad sector from a cache that is lost.
+ */
 static int super_write(struct volume *v, unsigned int copy, unsigned int ahead)
 {
 	struct repl_super *s = v->next;
+	int err = meta_flush(v);
 
 	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + ahead);
 	s->crc = cpu_to_le32(super_crc(s));
 	memcpy(page_address(v->meta_page), s, sizeof(*s));
-	return backing_io(volume_meta(v),
-			  REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_PREFLUSH | REQ_FUA,
-			  copy_offset(area_end(s), copy), v->meta_page);
-}
-
-/*
- * The superblock is written behind a flush.  On the data's own device that flush was for
- * the data, too, and its error is reported this once.
- */
-static void flush_may_have_failed(struct volume *v)
-{
-	detach_failed(v, 0, v->size);
-	/* A copy that was about to say that it does not count need not say so again. */
-	if (v->next->flags & cpu_to_le32(REPL_SB_CONSISTENT))
-		detach_doubt(v);
+	if (!err)
+		err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META,
+				 copy_offset(area_end(s), copy), v->meta_page);
+	return err ?: meta_flush(v);
 }
 
 static int commit_failed(struct volume *v, int err, struct why *why)
 {
 	volume_count(v, REPL_C_ERRORS, 1);
-	if (volume_meta(v) == &v->data) {
-		flush_may_have_failed(v);
-	} else {
-		spin_lock_irq(&v->io_lock);
-		detach_locked(v);
-		spin_unlock_irq(&v->io_lock);
-	}
+	/* It may have been the flush, with pages of the maps before it that were not flushed yet. */
+	flush_failed(v);
+	spin_lock_irq(&v->io_lock);
+	v->broken |= meta_on_data(v);
+	detach_locked(v);
+	spin_unlock_irq(&v->io_lock);
 	return why_set(why, err, "%s: the superblock on %pg cannot be written", v->name,
 		       volume_meta(v)->bdev);
 }
@@ -277,9 +293,9 @@ int meta_wipe(struct volume *v, const struct repl_super *s)
 
 	memset(page_address(v->meta_page), 0, MAP_PAGE_BYTES);
 	for (copy = 0; copy < REPL_SB_COPIES && !err; copy++)
-		err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA,
+		err = backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META,
 				 copy_offset(area_end(s), copy), v->meta_page);
-	return err;
+	return err ?: meta_flush(v);
 }
 
 /**
@@ -312,6 +328,18 @@ int meta_give_up(struct volume *v, struct why *why)
 	return why_set(why, -EIO, "the superblock cannot be written");
 }
 
+/* All of it is dirty because nobody knows what is lost: that is to be known after a restart, too. */
+static void mark_full(struct volume *v, struct repl_super *s)
+{
+	unsigned int i;
+
+	spin_lock_irq(&v->io_lock);
+	for (i = 0; i < s->slots; i++)
+		if (v->slot[i].kind && v->slot[i].map.set == v->slot[i].map.bits)
+			s->slot[i].flags |= cpu_to_le32(REPL_SS_FULL);
+	spin_unlock_irq(&v->io_lock);
+}
+
 /**
  * meta_distrust() - this copy is not consistent until it has caught up
  * @v: not primary
@@ -325,10 +353,14 @@ int meta_distrust(struct volume *v, struct why *why)
 	int err;
 
 	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
+	mark_full(v, s);
+	/* Once more: its own flush may have been the next one to fail. */
 	err = meta_commit(v, why);
+	if (err)
+		err = meta_commit(v, why);
 	if (err) {
 		mutex_lock(&v->super_lock);
-		v->super.flags = s->flags;
+		v->super.flags = v->next->flags;
 		mutex_unlock(&v->super_lock);
 	}
 	return err;
@@ -376,6 +408,8 @@ static int load_slot(struct volume *v, struct slot *slot, struct why *why)
 		return why_set(why, err, "%s: no memory for the map of slot %u", v->name,
 			       slot->index);
 	slot->kind = record->kind;
+	if (slot->kind)
+		v->used |= 1u << slot->index;
 	if (!(le32_to_cpu(v->super.flags) & REPL_SB_MAPS) ||
 	    (le32_to_cpu(record->flags) & REPL_SS_FULL)) {
 		spin_lock_irq(&v->io_lock);
@@ -440,19 +474,6 @@ static int save_page(struct volume *v, struct slot *slot, unsigned long page)
 	return err;
 }
 
-/* Nobody knows what of it has got there; with internal metadata that goes for the data, too. */
-static void flush_failed(struct volume *v)
-{
-	unsigned int slot;
-	unsigned long i;
-
-	for (slot = 0; slot < v->slots; slot++)
-		for (i = 0; i < v->slot[slot].map.pages; i++)
-			slot_touch_page(v, &v->slot[slot], i);
-	if (volume_meta(v) == &v->data)
-		detach_flush_lost(v);
-}
-
 /**
  * meta_checkpoint() - bring the maps on disk up to date, durably
  * @v: the volume; writes may go on, and are in the region log
@@ -472,7 +493,7 @@ int meta_checkpoint(struct volume *v, bool yield, struct why *why)
 			err = yield && READ_ONCE(v->gate) ? -EAGAIN :
 							    save_page(v, &v->slot[slot], i);
 	if (!err) {
-		err = blkdev_issue_flush(volume_meta(v)->bdev);
+		err = meta_flush(v);
 		if (err)
 			flush_failed(v);
 	}
@@ -501,10 +522,9 @@ int meta_save_maps(struct volume *v, struct why *why)
 
 	if (v->diskless)
 		return detach_refuse(v, why);
-	err = blkdev_issue_flush(v->data.bdev);
+	err = detach_flush(v);
 	if (!err)
 		return meta_checkpoint(v, false, why);
-	detach_flush_lost(v);
 	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 

@@ -32,6 +32,7 @@ struct read {
 	struct volume *volume;		/* a reference */
 	struct bio *upper;
 	struct bvec_iter iter;		/* of ->upper as it came */
+	unsigned long started;		/* jiffies */
 	struct bio *repair;		/* with pages of its own; NULL: only served */
 	struct span range;		/* taken while ->repair is set */
 	unsigned int next;		/* the slot to ask next */
@@ -80,6 +81,7 @@ static void read_end(struct read *read, blk_status_t status)
 	struct bio *upper = read->upper, *clone = read->lower.clone;
 	struct volume *v = read->volume;
 
+	compat_account_end(upper, read->iter.bi_size >> SECTOR_SHIFT, read->started);
 	pool_put(&v->reads, read);
 	lower_end(upper, clone, status);
 	volume_put(v);
@@ -249,6 +251,7 @@ void read_submit(struct volume *v, struct bio *bio)
 	read->volume = v;
 	read->upper = bio;
 	read->iter = bio->bi_iter;
+	read->started = compat_account_start(bio);
 	read->repair = NULL;
 	read->next = 0;
 	if (READ_ONCE(v->diskless)) {

@@ -57,6 +57,8 @@ static void request_end(struct request *req)
 	struct bio *upper = req->upper, *clone = req->lower.clone;
 	blk_status_t status = req->status;
 
+	if (!req->flush)
+		compat_account_end(upper, req->range.last - req->range.start + 1, req->started);
 	pool_put(&req->volume->requests, req);
 	lower_end(upper, clone, status);
 }
@@ -67,14 +69,16 @@ static void request_end(struct request *req)
  */
 static bool request_done(struct volume *v, struct request *req)
 {
-	bool held, doubtful;
+	bool held, doubtful, late;
 
 	lockdep_assert_held(&v->io_lock);
 	if (req->tracked)
 		range_release(v, &req->range);
 	if (req->logged)
 		log_leave(v, req->period);
-	doubtful = req->lost || req->status;
+	/* It may have come behind a flush of the module's own, which was told of the lost cache. */
+	late = op_is_flush(req->upper->bi_opf) && (v->failing || (v->gate & REPL_GATE_DISK));
+	doubtful = req->lost || req->status || late;
 	if ((req->status && v->diskless) || req->remote)
 		req->status = req->acked ? BLK_STS_OK : BLK_STS_IOERR;
 	if (doubtful && v->failing)
@@ -201,7 +205,7 @@ static void request_leg_fill(struct request *req, struct leg *leg)
 static void request_sample(struct volume *v, struct request *req)
 {
 	u64 offset = (u64)req->range.start << SECTOR_SHIFT;
-	unsigned int i;
+	unsigned long used;
 
 	lockdep_assert_held(&v->io_lock);
 	v->in_flight++;
@@ -217,8 +221,8 @@ static void request_sample(struct volume *v, struct request *req)
 			req->tracked = true;
 		}
 	}
-	for (i = 0; i < v->slots; i++) {
-		struct slot *slot = &v->slot[i];
+	for (used = v->used; used; used &= used - 1) {
+		struct slot *slot = &v->slot[__ffs(used)];
 
 		if (slot->link) {
 			struct leg *leg = &req->leg[req->legs++];
@@ -226,7 +230,7 @@ static void request_sample(struct volume *v, struct request *req)
 			request_leg_fill(req, leg);
 			atomic_inc(&req->pending);
 			link_queue(slot->link, leg);
-		} else if (slot->kind && !req->flush) {
+		} else if (!req->flush) {
 			slot_mark(v, slot, offset, req->upper->bi_iter.bi_size);
 		}
 	}
@@ -366,6 +370,8 @@ static bool request_start(struct volume *v, struct bio *bio)
 	spin_unlock_irqrestore(&v->io_lock, flags);
 	if (passage == GO) {
 		request_count(v, bio);
+		if (!req->flush)
+			req->started = compat_account_start(bio);
 		request_local(req);
 		return true;
 	}
@@ -457,7 +463,8 @@ void request_resume(struct work_struct *work)
 
 	spin_lock_irq(&v->io_lock);
 	bio_list_merge_head(&v->parked, &again);
-	if (!v->gate && !v->overlap_waits && !v->log.waits)
+	/* Whoever has failed what was parked since then has not seen these. */
+	if (!v->primary || v->failing || (!v->gate && !v->overlap_waits && !v->log.waits))
 		queue_work(repl_wq, &v->resume);
 	spin_unlock_irq(&v->io_lock);
 }

@@ -27,6 +27,7 @@ struct request {
 	bool logged;			/* counts in volume->log, in ->period */
 	u8 period;
 	blk_status_t status;		/* of the local write; written before its pending drops */
+	unsigned long started;		/* jiffies */
 	u8 legs;
 	struct leg leg[REPL_LINKS_MAX];
 	struct work_struct zero;	/* discard and write-zeroes */

@@ -138,12 +138,10 @@ static int record_adopted(struct volume *v, struct answers *answers, struct why 
  */
 static int commit_generation(struct volume *v, struct why *why)
 {
-	int err = v->meta.bdev && !v->diskless ? blkdev_issue_flush(v->data.bdev) : 0;
+	int err = v->meta.bdev && !v->diskless ? detach_flush(v) : 0;
 
 	if (!err)
 		return meta_commit(v, why);
-	detach_failed(v, 0, v->size);
-	detach_doubt(v);
 	return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
 }
 
@@ -228,7 +226,7 @@ static u32 losses_to_handle(struct volume *v, const struct repl_id *given, u64 *
 		reasons = v->gate & GATE_GENERATION;
 	if (v->on_peer_loss == REPL_LOSS_ARBITER && id_is_zero(given))
 		reasons = 0;
-	else if (v->on_peer_loss != REPL_LOSS_CONTINUE && !v->resume_granted)
+	else if (v->on_peer_loss != REPL_LOSS_CONTINUE && !v->resume_granted && v->lost_slots)
 		reasons &= ~REPL_GATE_PEER_LOST;
 	v->resume_granted = false;
 	*losses = v->losses;
@@ -376,19 +374,21 @@ int role_resume(struct op *op, struct why *why)
 
 /* -------------------------------------------------------------- epochs -- */
 
-static int check_frozen(struct volume *v, struct why *why)
+static int check_frozen(struct volume *v, u64 *losses, struct why *why)
 {
 	int err = 0;
 
 	spin_lock_irq(&v->io_lock);
+	*losses = v->losses;
 	if (!v->primary)
-		err = why_set(why, -EINVAL, "%s is not primary: nothing is written that an epoch could end",
-			      v->name);
+		err = why_set(why, -EINVAL, "%s is not primary: no epoch ends here", v->name);
 	else if (v->failing || v->diskless)
 		err = why_set(why, -EIO, "%s: its disk has failed", v->name);
 	else if (!(v->gate & REPL_GATE_JOIN) || !list_empty(&v->writes))
 		err = why_set(why, -EAGAIN,
 			      "%s: writes go on: freeze it for the join, and wait for the ticket", v->name);
+	else if (v->gate & GATE_GENERATION)
+		err = why_set(why, -EAGAIN, "%s: its next generation waits for the lost peer", v->name);
 	else if (v->on_peer_loss == REPL_LOSS_ARBITER)
 		err = why_set(why, -EPERM,
 			      "%s has an arbiter: no generation begins that was not granted", v->name);
@@ -404,15 +404,18 @@ static int check_frozen(struct volume *v, struct why *why)
  * The freeze may reach its deadline while the generation is being made.  Then a write may
  * have been complete in the old one that no cut of this freeze has, so the caller learns it.
  * Only the caller freezes for the join, so a gate that is still shut has not been open.
+ *
+ * Nor does it hold when a live peer is lost: a write in the cut may have been on its way to it,
+ * whose copy is one of the same generation then, and lacks it.
  */
 int role_epoch(struct op *op, struct why *why)
 {
 	struct volume *v = op->volume;
 	struct answers answers = {};
-	bool shut;
-	int err;
+	u64 losses;
+	bool shut, lost;
+	int err = check_frozen(v, &losses, why);
 
-	err = check_frozen(v, why);
 	if (!err)
 		err = begin_generation(v, &no_generation, 0, REPL_SB_BY_PEER_DEAD | REPL_SB_BY_FORCE, 1,
 				       &answers, why);
@@ -421,8 +424,10 @@ int role_epoch(struct op *op, struct why *why)
 	end_refusing(v, answers.calls);
 	spin_lock_irq(&v->io_lock);
 	shut = v->primary && (v->gate & REPL_GATE_JOIN);
+	lost = v->losses != losses;
 	spin_unlock_irq(&v->io_lock);
-	return shut ? 0 : why_set(why, -ETIMEDOUT, "%s: the freeze has ended meanwhile", v->name);
+	return lost ? why_set(why, -ECONNABORTED, "%s: a live peer was lost meanwhile", v->name) :
+	       shut ? 0 : why_set(why, -ETIMEDOUT, "%s: the freeze has ended meanwhile", v->name);
 }
 
 /* --------------------------------------------- a peer's new generation -- */
@@ -540,7 +545,7 @@ static int check_promotion(struct volume *v, u32 flags, const struct repl_id *gi
 		return why_set(why, -EBUSY,
 			       "%s: somebody still has it open since its forced demotion: end that first",
 			       v->name);
-	if (!(sb & REPL_SB_CONSISTENT) && !(flags & REPL_F_FORCE))
+	if ((!(sb & REPL_SB_CONSISTENT) || READ_ONCE(v->hole)) && !(flags & REPL_F_FORCE))
 		return why_set(why, -ENODATA,
 			       "%s: this copy is not consistent: let it catch up, or use --force",
 			       v->name);
@@ -581,6 +586,7 @@ static bool become_primary(struct volume *v, u8 live)
 		v->open_ok = true;
 		v->zombie = false;
 		v->failing = false;
+		v->hole = false;
 		v->resume_granted = false;
 		v->lost_slots = 0;
 		share_end(v);
@@ -745,13 +751,11 @@ static void fail_io(struct volume *v)
  */
 int role_flush_live(struct volume *v, struct why *why)
 {
-	int err = blkdev_issue_flush(v->data.bdev);
+	int err = detach_flush(v);
 	unsigned int i, calls = 0;
 
-	if (err) {
-		detach_flush_lost(v);
+	if (err)
 		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
-	}
 	if (v->primary)
 		calls = call_peers(v, REPL_FRAME_FLUSH, NULL, 0);
 	for (i = 0; i < calls; i++)
@@ -788,11 +792,9 @@ bool role_tell_settled(struct volume *v, bool name)
 
 static int flush_everywhere(struct volume *v, struct why *why)
 {
-	int err = v->diskless ? 0 : blkdev_issue_flush(v->data.bdev);
+	int err = v->diskless ? 0 : detach_flush(v);
 	unsigned int i, calls;
 
-	if (err)
-		detach_failed(v, 0, v->size);
 	/* A peer that is lost here has its unflushed regions marked. */
 	calls = call_peers(v, REPL_FRAME_FLUSH, NULL, 0);
 	if (!err && !v->diskless)

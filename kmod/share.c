@@ -279,12 +279,8 @@ static int record_settled(struct op *op, struct why *why)
 	if (v->primary || !id_equal(&v->super.generation, &op->u.settled.generation))
 		return 0;
 	err = meta_save_maps(v, why);
-	if (err) {
-		/* A flush that has failed may have lost what the peer was told is here. */
-		if (READ_ONCE(v->broken))
-			detach_doubt(v);
+	if (err)
 		return err;
-	}
 	s = meta_edit(v);
 	for (i = 0; i < s->slots; i++) {
 		struct repl_super_slot *record = &s->slot[i];

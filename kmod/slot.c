@@ -58,8 +58,12 @@ static void move_maps(struct slot *to, struct slot *from)
 static void touch(struct slot *slot, u64 first, u64 last)
 {
 	last = min(last, slot->map.bits - 1);
-	bitmap_set(slot->touched, first >> MAP_PAGE_SHIFT,
-		   (last >> MAP_PAGE_SHIFT) - (first >> MAP_PAGE_SHIFT) + 1);
+	first >>= MAP_PAGE_SHIFT;
+	last >>= MAP_PAGE_SHIFT;
+	if (likely(first == last))
+		__set_bit(first, slot->touched);
+	else
+		bitmap_set(slot->touched, first, last - first + 1);
 }
 
 /**
@@ -208,6 +212,17 @@ bool slot_any_peer(const struct repl_super *s)
 	return false;
 }
 
+/* A freeze for lost peers ends when each of them is back, or none of the volume's any more. */
+static void grant_resume(struct volume *v)
+{
+	spin_lock_irq(&v->io_lock);
+	if (v->primary && (v->gate & REPL_GATE_PEER_LOST) && !v->lost_slots) {
+		v->resume_granted = true;
+		queue_work(v->ops, &v->lost);
+	}
+	spin_unlock_irq(&v->io_lock);
+}
+
 static bool slot_busy(struct volume *v, struct slot *slot)
 {
 	bool busy;
@@ -226,12 +241,15 @@ static void slot_forget(struct volume *v, struct slot *slot)
 	spin_lock_irq(&v->io_lock);
 	/* A cut that has begun meanwhile finds no map to come back to: cut_end(). */
 	slot->kind = REPL_SLOT_FREE;
+	v->used &= ~(1u << slot->index);
 	/* An arbiter may still let that copy go on: it is not forgotten before a grant. */
 	if (v->on_peer_loss != REPL_LOSS_ARBITER)
 		v->lost_slots &= ~(1u << slot->index);
 	move_maps(&gone, slot);
 	spin_unlock_irq(&v->io_lock);
 	slot_free_maps(&gone);
+	if (v->on_peer_loss == REPL_LOSS_FREEZE)
+		grant_resume(v);
 }
 
 static int slot_release(struct volume *v, struct slot *slot, struct why *why)
@@ -274,6 +292,7 @@ static int slot_assign(struct volume *v, struct slot *slot, const struct op *op,
 		move_maps(slot, &fresh);
 	slot_mark(v, slot, 0, v->size);
 	slot->kind = op->u.slot.kind;
+	v->used |= 1u << slot->index;
 	/* What is in flight is not logged: the slot is full. */
 	if (v->primary)
 		log_begin(v);
@@ -454,6 +473,8 @@ int slot_follow(struct op *op, struct why *why)
 	struct volume *v = op->volume;
 	struct repl_super *s;
 	unsigned int i;
+	bool hole;
+	int err;
 
 	if (v->primary)
 		return why_set(why, -EBUSY, "%s is primary here: demote it first", v->name);
@@ -470,7 +491,26 @@ int slot_follow(struct op *op, struct why *why)
 	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
 	for (i = 0; i < s->slots; i++)
 		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_LIVE);
-	return meta_commit(v, why);
+	/* What was lost before is dirty, here or there, and will be brought; from here on it counts. */
+	spin_lock_irq(&v->io_lock);
+	hole = v->hole;
+	v->hole = false;
+	spin_unlock_irq(&v->io_lock);
+	err = meta_commit(v, why);
+	if (err && hole)
+		detach_doubt(v);
+	return err;
+}
+
+/* Return: 0 when all that this copy has got, as far as anybody knows, is on stable media. */
+static int flush_whole(struct volume *v, bool follows, struct why *why)
+{
+	int err = follows ? detach_hole(v, why) : 0;
+
+	if (err)
+		return err;
+	err = detach_flush(v);
+	return err ? why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev) : 0;
 }
 
 static int commit_refused(struct volume *v, const struct op *op, struct why *why)
@@ -526,14 +566,11 @@ int slot_commit(struct op *op, struct why *why)
 	if (follows)
 		wait_for_closing(v);
 	err = commit_refused(v, op, why);
+	/* The generation speaks of what is on stable media, not of what a cache holds. */
+	if (!err && follows)
+		err = flush_whole(v, true, why);
 	if (err)
 		return err;
-	/* The generation speaks of what is on stable media, not of what a cache holds. */
-	err = follows ? blkdev_issue_flush(v->data.bdev) : 0;
-	if (err) {
-		detach_flush_lost(v);
-		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
-	}
 	s = meta_edit(v);
 	record = &s->slot[op->u.link.slot];
 	record->generation = op->u.link.generation;
@@ -589,17 +626,6 @@ static bool join_refused(struct volume *v, const struct op *op, struct why *why)
 	return false;
 }
 
-/* A freeze for lost peers ends when each of them is back. */
-static void grant_resume(struct volume *v)
-{
-	spin_lock_irq(&v->io_lock);
-	if (v->primary && (v->gate & REPL_GATE_PEER_LOST) && !v->lost_slots) {
-		v->resume_granted = true;
-		queue_work(v->ops, &v->lost);
-	}
-	spin_unlock_irq(&v->io_lock);
-}
-
 /**
  * slot_join() - REPL_CMD_LINK_ADD: the slot becomes live
  * @op: control
@@ -622,11 +648,9 @@ int slot_join(struct op *op, struct why *why)
 	if (join_refused(v, op, why))
 		return -EBUSY;
 	/* An empty map says that the data are on stable media here, too. */
-	err = blkdev_issue_flush(v->data.bdev);
-	if (err) {
-		detach_flush_lost(v);
-		return why_set(why, err, "%s: %pg cannot be flushed", v->name, v->data.bdev);
-	}
+	err = flush_whole(v, op->u.link.flags & REPL_LINK_FOLLOW, why);
+	if (err)
+		return err;
 	record_join(v, op);
 	err = meta_commit(v, why);
 	if (err)

@@ -443,8 +443,12 @@ static int record_down(struct volume *v, struct why *why)
 {
 	int err;
 
-	if (v->broken)
+	if (v->broken) {
+		/* The device may have refused that before. */
+		if (v->hole)
+			meta_distrust(v, why);
 		return 0;
+	}
 	err = meta_save_maps(v, why);
 	if (err)
 		return err;
@@ -479,10 +483,14 @@ int volume_detach(struct op *op, struct why *why)
 	/* Of what failed in the meantime; the step that was queued for it is about to be dropped. */
 	detach_record(v);
 	err = record_down(v, why);
+	/* And of what has failed in this. */
+	detach_record(v);
 	gate_stop(v);
 	log_stop(v);
 	replace_stop(v);
 	cancel_work_sync(&v->resume);
+	/* It may have been about to try some again, and has not been able to ask for another turn. */
+	request_fail_parked(v);
 	cancel_work_sync(&v->lost);
 	netlink_event(v, REPL_EVENT_DETACHED, -1, "down");
 	disk_destroy(v);

@@ -154,7 +154,8 @@ struct volume {
 	bool detaching;		/* ->diskless is not recorded yet */
 	bool replacing;		/* diskless, but a new disk is being filled: writes go there, too */
 	bool copy_waits;	/* ->copy waits for a write to end */
-	bool doubt;		/* a secondary's copy has a hole, and that is not recorded yet */
+	bool hole;		/* a secondary's copy has lost something since it began to follow */
+	bool doubt;		/* that is not recorded yet */
 	bool gate_stopped;	/* nobody can freeze it any more */
 	u8 on_peer_loss;
 	u8 live;		/* slots with a link */
@@ -162,6 +163,7 @@ struct volume {
 	u64 gate_since;		/* ktime_get_ns() */
 	u64 losses;		/* links lost so far while primary */
 	u32 lost_slots;		/* bit n: slot n was lost while primary, and is not back */
+	u32 used;		/* bit n: slot n is not free */
 	u64 sampled;		/* writes so far, a peer's included if they are dirty for others */
 	unsigned int in_flight;	/* writes sampled, not yet completed upward */
 	unsigned int reading;	/* reads from peers: those that are not, and of ->copy */

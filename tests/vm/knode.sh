@@ -57,9 +57,7 @@ knode_join() { # LEADER FOLLOWER [crc]
 }
 
 knode_equal() { # MINOR MINOR
-	local bytes
-	bytes=$(knode_get "$1" size)
-	[ "$(data_sha "${KNODE_DEV[$1]}" "$bytes")" = "$(data_sha "${KNODE_DEV[$2]}" "$bytes")" ]
+	same "${KNODE_DEV[$1]}" "${KNODE_DEV[$2]}" "$(knode_get "$1" size)"
 }
 
 knode_pair() { # the first two copies: 0 primary, 1 live

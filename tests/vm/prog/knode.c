@@ -4,12 +4,14 @@
  *
  *	knode attach MINOR NAME DEVICE [freeze|end=META_END]
  *	knode detach|primary|secondary MINOR [force|peer-dead|alone]
- *	knode slot MINOR SLOT N [OTHER]	peer number N: a key of N bytes of value N; its copy that of minor OTHER
+ *	knode slot MINOR SLOT N [OTHER]	peer number N: a key of N bytes of value N; its copy that of minor OTHER; 0: free
  *	knode mark MINOR MASK [BLOCK COUNT]	without: of such lines on standard input
- *	knode cut MINOR SLOT commit|abort|list|hold
- *		hold: keeps it open until it is killed
+ *	knode cut MINOR SLOT commit|abort|list|hold|later
+ *		hold: keeps it open until it is killed; later: commits it at the end of its input
  *	knode settle MINOR SLOT		drop the slot's dirty blocks: the copies are equal
  *	knode follow MINOR SLOT LEADER_MINOR
+ *	knode commit MINOR SLOT LEADER_MINOR	this copy has become that one's
+ *	knode epoch MINOR		in a freeze of its own
  *	knode join MINOR SLOT PEER_MINOR PEER_SLOT [crc|plain [STUCK_MS [TIMEOUT_MS]]]
  *		a TCP connection over loopback, adopted at both ends; the first leads
  *	knode leave MINOR SLOT
@@ -117,7 +119,8 @@ static int do_slot(uint32_t minor, char **arg)
 	rc = arg[2] ? kernel_get_minor(kernel, (uint32_t)atoi(arg[2]), &other, &err) : 0;
 	if (rc)
 		return fail(rc, "slot");
-	return ticket(kernel_slot_set(kernel, minor, (uint8_t)atoi(arg[0]), REPL_SLOT_PEER, key,
+	return ticket(kernel_slot_set(kernel, minor, (uint8_t)atoi(arg[0]),
+				      atoi(arg[1]) ? REPL_SLOT_PEER : REPL_SLOT_FREE, key,
 				      arg[2] ? &other.copy_id : NULL, &err), "slot");
 }
 
@@ -137,7 +140,12 @@ static int do_cut(uint32_t minor, uint8_t slot, const char *how)
 			       (unsigned long long)extent.count);
 	if (!strcmp(how, "hold"))
 		pause();
-	if (!strcmp(how, "commit") && ioctl(fd, REPL_CUT_IOC_COMMIT))
+	if (!strcmp(how, "later")) {
+		puts("open");
+		fflush(stdout);
+		getchar();
+	}
+	if ((!strcmp(how, "commit") || !strcmp(how, "later")) && ioctl(fd, REPL_CUT_IOC_COMMIT))
 		return fail(-errno, "commit");
 	close(fd);
 	return 0;
@@ -151,6 +159,26 @@ static int do_follow(uint32_t minor, char **arg)
 	return rc ? fail(rc, "follow") :
 		    ticket(kernel_follow(kernel, minor, (uint8_t)atoi(arg[0]), &leader.uuid, &err),
 			   "follow");
+}
+
+static int do_commit(uint32_t minor, char **arg)
+{
+	struct kernel_volume leader;
+	int rc = kernel_get_minor(kernel, (uint32_t)atoi(arg[1]), &leader, &err);
+
+	return rc ? fail(rc, "commit") :
+		    ticket(kernel_commit(kernel, minor, (uint8_t)atoi(arg[0]), &leader.generation,
+					 leader.epoch, leader.history, &err), "commit");
+}
+
+static int do_epoch(uint32_t minor)
+{
+	int rc = ticket(kernel_freeze(kernel, minor, REPL_GATE_JOIN, WAIT_MS, &err), "freeze");
+
+	if (!rc)
+		rc = ticket(kernel_epoch(kernel, minor, &err), "epoch");
+	kernel_thaw(kernel, minor, REPL_GATE_JOIN, &err);
+	return rc;
 }
 
 static int tcp_pair(int fd[2])
@@ -309,9 +337,8 @@ static const struct {
 	int args;	/* after the minor, at least */
 } commands[] = {
 	{ "attach", 2 }, { "detach", 0 }, { "primary", 0 }, { "secondary", 0 }, { "slot", 2 },
-	{ "mark", 1 }, { "cut", 2 }, { "settle", 1 }, { "follow", 2 }, { "join", 3 }, { "leave", 1 },
-	{ "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "resize", 1 }, { "replace", 1 },
-	{ "get", 0 },
+	{ "mark", 1 }, { "cut", 2 }, { "settle", 1 }, { "follow", 2 }, { "commit", 2 }, { "epoch", 0 },
+	{ "join", 3 }, { "leave", 1 }, { "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "resize", 1 }, { "replace", 1 }, { "get", 0 },
 };
 
 int main(int argc, char **argv)
@@ -345,6 +372,10 @@ int main(int argc, char **argv)
 		return do_mark(minor, argv + 3);
 	if (!strcmp(argv[1], "follow"))
 		return do_follow(minor, argv + 3);
+	if (!strcmp(argv[1], "commit"))
+		return do_commit(minor, argv + 3);
+	if (!strcmp(argv[1], "epoch"))
+		return do_epoch(minor);
 	if (!strcmp(argv[1], "join"))
 		return do_join(minor, argv + 3);
 	if (!strcmp(argv[1], "get"))

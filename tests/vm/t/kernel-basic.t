@@ -12,7 +12,7 @@ modprobe repl
 
 get() { knode get "$1" | sed -n "s/^$2=//p"; }
 size() { knode get "$1" | sed -n 's/^size=//p'; }
-equal() { [ "$(data_sha "$1" "$bytes")" = "$(data_sha "$2" "$bytes")" ]; }
+equal() { same "$1" "$2" "$bytes"; }
 work() { # SECONDS : random writes with overlaps, discards, FUA and flushes
 	run_quiet fio --name=w --filename=/dev/repl0 --direct=1 --ioengine=libaio --iodepth=64 --rw=randtrimwrite \
 		--bsrange=4k-128k --size=48m --runtime="$1" --time_based --randrepeat=0 --norandommap --allow_file_create=0
@@ -33,6 +33,16 @@ ok "a secondary cannot be opened" bash -c '! dd if=/dev/repl0 of=/dev/null count
 not_ok "a copy that was never consistent is not promoted without force" knode primary 0
 ok "the first becomes primary" knode primary 0 force
 ok "it can be written" run_quiet dd if=/dev/urandom of=/dev/repl0 bs=64k count=100 oflag=direct
+# iostat: without a peer and, below, with one, where it is another path.
+accounted() { # : reads, their sectors, writes and theirs that 5 writes of 64 KiB and 3 reads of them add; what is under way
+	local was now
+	read -ra was </sys/block/repl0/stat
+	run_quiet dd if=/dev/urandom of=/dev/repl0 bs=64k count=5 oflag=direct
+	run_quiet dd if=/dev/repl0 of=/dev/null bs=64k count=3 iflag=direct
+	read -ra now </sys/block/repl0/stat
+	echo $((now[0] - was[0])) $((now[2] - was[2])) $((now[4] - was[4])) $((now[6] - was[6])) "${now[8]}"
+}
+is "$(accounted)" "3 384 5 640 0" "what iostat shows without a peer"
 ok "slots" eval 'knode slot 0 0 1 && knode slot 1 0 2'
 is "$(get 0 slot0.dirty)" "$((bytes / 4096))" "a new slot is dirty throughout"
 not_ok "a slot that is behind gets no link" knode join 0 0 1 0
@@ -41,6 +51,7 @@ knode settle 0 0
 knode settle 1 0
 ok "both are joined" knode join 0 0 1 0 crc
 is "$(get 0 slot0.link)" 1 "live"
+is "$(accounted)" "3 384 5 640 0" "what iostat shows with one"
 is "$(get 0 generation)" "$(get 1 generation)" "the same generation"
 ok "writes with overlaps verify" writes 4
 ok "random sizes at depth 64, overlaps and discards" work 3

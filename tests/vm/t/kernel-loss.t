@@ -45,9 +45,9 @@ ok "load on three copies" load 3
 ok "all three are equal (0 and 1)" knode_equal 0 1
 ok "all three are equal (0 and 2)" knode_equal 0 2
 for gap in 0 0.03; do
+	applied=$(knode_get 2 applied)
 	load 2 >/tmp/load.log 2>&1 &
 	pid=$!
-	applied=$(knode_get 2 applied)
 	wait_for 10 "writes arrive" eval "[ \$(knode_get 2 applied) -gt $applied ]"
 	knode leave 2 0 &
 	leaving=$!
@@ -116,11 +116,18 @@ wait_for 10 "frozen" eval '[ "$(knode_get 0 gate)" = 2 ]'
 writes=$(knode_get 0 writes)
 sleep 1
 is "$(knode_get 0 writes)" "$writes" "no write passes"
+not_ok "no epoch ends" eval 'knode epoch 0 2>/tmp/why'
+like "$(cat /tmp/why)" "next generation waits for the lost peer" "in words"
 ok "resume" knode resume 0
 ended=0; wait "$pid" || ended=$?
 is "$ended" 0 "the load goes on to its end"
 catch_up 0 1
 ok "equal after that" knode_equal 0 1
+ok "joined again" knode_join 0 1
+ok "and lost" knode leave 1 0
+wait_for 10 "frozen" eval '[ "$(knode_get 0 gate)" = 2 ]'
+ok "who was lost is no peer any more" knode slot 0 1 0
+wait_for 10 "writes go on" eval '[ "$(knode_get 0 gate)" = 0 ]'
 
 exec 7</dev/repl0
 load 30 >/tmp/load.log 2>&1 &

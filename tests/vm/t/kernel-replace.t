@@ -36,7 +36,7 @@ load_end() {
 	ok "the load has seen no error" [ "$status" = 0 -o "$status" = 128 ]
 }
 disk_equal() { # DEVICE : has what the peer has
-	[ "$(data_sha "$1" "$size")" = "$(data_sha /dev/mapper/second "$size")" ]
+	same "$1" /dev/mapper/second "$size"
 }
 klog_allow 'Buffer I/O error|I/O error, dev|lost async page write'
 
