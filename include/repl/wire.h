@@ -35,6 +35,7 @@ enum repl_wire_limits {
 	REPL_DIGEST_BYTES	= 16,
 	REPL_DIGEST_KEY_BYTES	= 16,
 	REPL_DIGESTS_MAX	= 256,		/* of one DIGESTS message: one per block */
+	REPL_SURVEYED_MAX	= 1 << 16,	/* body of one SURVEYED message */
 };
 
 /* ---------------------------------------------------------------- links -- */
@@ -115,7 +116,7 @@ enum repl_msg_type {
 	REPL_MSG_HELLO		= 1,	/* struct repl_msg_hello, first in each direction */
 	REPL_MSG_REFUSE		= 2,	/* words; then the connection is closed */
 	REPL_MSG_VOLUME		= 3,	/* struct repl_msg_volume */
-	REPL_MSG_MAP		= 4,	/* follower to leader: struct repl_msg_extent[]; empty: done */
+	REPL_MSG_MAP		= 4,	/* what my map for you has: struct repl_msg_extent[]; empty: done */
 	REPL_MSG_DELTA_BEGIN	= 5,	/* struct repl_msg_delta */
 	REPL_MSG_BLOCKS		= 6,	/* struct repl_msg_range, then its bytes */
 	REPL_MSG_ZEROS		= 7,	/* struct repl_msg_range */
@@ -146,6 +147,8 @@ enum repl_msg_type {
 	REPL_MSG_ANSWER		= 37,	/* from it: struct repl_msg_answer, then words unless granted */
 	REPL_MSG_TAKE_OVER	= 34,	/* struct repl_msg_take_over: could you, or do, serve the volume? */
 	REPL_MSG_TAKEN		= 35,	/* struct repl_msg_take_over, then words: the answer */
+	REPL_MSG_SURVEY		= 40,	/* struct repl_msg_survey: how are the volumes on your node? */
+	REPL_MSG_SURVEYED	= 41,	/* struct repl_msg_surveyed, then its volumes */
 };
 
 struct repl_msg {
@@ -163,6 +166,8 @@ struct repl_msg {
 #define REPL_HF_ARBITER	(1ULL << 0)	/* knows of arbiters: ASK, and repl_msg_volume.arbiter */
 #define REPL_HF_ASKS	(1ULL << 1)	/* client: no copy is spoken of here; one ASK follows */
 #define REPL_HF_VERIFY	(1ULL << 2)	/* knows VERIFY, and DIGESTS outside of a delta */
+#define REPL_HF_SURVEY	(1ULL << 5)	/* answers SURVEY */
+#define REPL_HF_SPLIT_MAP (1ULL << 6)	/* of a split: tells its map (RESOLVE, MAP), and asks for the other's */
 
 struct repl_msg_hello {
 	__le16	version_min;		/*  0 */
@@ -281,7 +286,8 @@ enum repl_resolve_step {
 	REPL_RESOLVE_PROGRESS	= 2,	/* from it: what only it has is being saved */
 	REPL_RESOLVE_REFUSED	= 3,	/* either: not so, in words; nothing was discarded */
 	REPL_RESOLVE_AGREED	= 4,	/* from it: saved, in words; lead, and I follow */
-	REPL_RESOLVE_STEPS	= 5,
+	REPL_RESOLVE_MAP	= 5,	/* from it: tell me your map first; MAPs are the answer */
+	REPL_RESOLVE_STEPS	= 6,
 };
 
 /* repl_msg_resolve.flags */
@@ -357,6 +363,52 @@ struct repl_msg_answer {
 	__le32	reserved;		/* 20 */
 };
 
+struct repl_msg_survey {
+	__le64	nonce;			/*  0 random, echoed in the answer */
+};
+
+/* Of all the node's volumes, also those of which the receiver has no copy; for people. */
+struct repl_msg_surveyed {
+	__le64	nonce;			/*  0 of the SURVEY */
+	__le32	volumes;		/*  8 of them follow here */
+	__le32	left_out;		/* 12 more than that, for which there was no room */
+};
+
+/* As the kernel tells; followed by its peers. */
+struct repl_msg_survey_volume {
+	char	name[REPL_NAME_MAX];	/*   0 */
+	struct repl_id	uuid;		/*  64 */
+	struct repl_id	generation;	/*  80 */
+	__le64	epoch;			/*  96 */
+	__le64	size;			/* 104 bytes */
+	__le64	gate_age_ms;		/* 112 */
+	__le32	gate;			/* 120 enum repl_gate */
+	__le32	flags;			/* 124 enum repl_volume_flags */
+	__le32	sb_flags;		/* 128 enum repl_super_flags */
+	__u8	role;			/* 132 enum repl_role; 0: configured and not up, the rest is zero */
+	__u8	on_peer_loss;		/* 133 enum repl_on_peer_loss */
+	__u8	peers;			/* 134 at most REPL_SLOTS_MAX */
+	__u8	reserved;		/* 135 */
+};
+
+/* repl_msg_survey_peer.state */
+enum repl_survey_state {
+	REPL_SURVEY_DISCONNECTED	= 0,
+	REPL_SURVEY_CONNECTING		= 1,
+	REPL_SURVEY_BEHIND		= 2,
+	REPL_SURVEY_SYNCING		= 3,
+	REPL_SURVEY_LIVE		= 4,
+	REPL_SURVEY_ROLLING		= 5,
+	REPL_SURVEY_STATES		= 6,
+};
+
+struct repl_msg_survey_peer {
+	char	name[REPL_NODE_MAX];	/*  0 as the telling node calls it */
+	__le64	dirty_bytes;		/* 64 */
+	__le32	state;			/* 72 enum repl_survey_state */
+	__le32	reserved;		/* 76 */
+};
+
 /* First and only bytes of a plain link before its frames. */
 struct repl_plain_hello {
 	__u8	magic[8];		/* REPL_PLAIN_MAGIC: no TLS record starts so */
@@ -378,6 +430,9 @@ _Static_assert(sizeof(struct repl_msg_ask) == 48, "as documented");
 _Static_assert(sizeof(struct repl_msg_answer) == 24, "as documented");
 _Static_assert(sizeof(struct repl_msg_take_over) == 16, "as documented");
 _Static_assert(sizeof(struct repl_msg_verify) == 24, "as documented");
+_Static_assert(sizeof(struct repl_msg_surveyed) == 16, "as documented");
+_Static_assert(sizeof(struct repl_msg_survey_volume) == 136, "as documented");
+_Static_assert(sizeof(struct repl_msg_survey_peer) == 80, "as documented");
 _Static_assert(sizeof(struct repl_plain_hello) == 48, "as documented");
 
 #endif /* REPL_WIRE_H */

@@ -6,7 +6,7 @@ CONFIGS ?= raw repl-alone repl-plain repl-tls drbd-alone drbd-c md-nvme
 
 .PHONY: bench
 # The mirrors beside it can be measured without the software being built.
-bench: $(if $(filter repl-%,$(CONFIGS)),module-6.1 tools)
+bench: vm-programs $(if $(filter repl-%,$(CONFIGS)),module-6.1 tools)
 	tests/bench/bench.sh $(CONFIGS)
 
 # The benchmark's judgement of its results, without a benchmark.

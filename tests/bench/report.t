@@ -70,5 +70,7 @@ is "$(jq -n --argjson a "$one" '{runs: [$a, $a]}' | jq -f "$here/compare.jq" | j
 is "$(jq -r -f "$here/table.jq" <<< "$one" | tail -n 1)" \
 	"$(printf 'DRBD 8.4, protocol C%s\t0.25' "$(printf '\t1,234,568%.0s' {1..5})")" \
 	"a row of the table"
+is "$(env -u MAKEFLAGS -u MAKELEVEL make -C "$here/../.." -pn bench DEPS_DONE=1 2> /dev/null | grep -c '^bench:.* vm-programs' || :)" 1 \
+	"a fresh tree gets the programs that the VM needs"
 echo "1..$count"
 exit "$failed"

@@ -68,6 +68,18 @@ if [ -x "$build/bin/repl-agent" ]; then
 	like "$(cat "$out/a/agent.conf")" '\[fd00::2\]:7788.*\[fd00::3\]:99' 'addresses have their ports'
 fi
 
+rm -rf "$out"
+printf '%s\n' "node a 10.0.0.1 $(key 1)" "node b 10.0.0.2 $(key 2)" "node w 10.0.0.3 $(key 3)" "node z 10.0.0.4 $(key 4)" \
+	'volume s a b /dev/null 3 arbiter=node:w takeover=auto takeover-after=5s' >"$table"
+run "$table" --out "$out"
+is "$code" 0 'a volume with a witness'
+is "$(grep -h '^\[peer' "$out"/{a,b,w}/agent.conf | sort | uniq -c | tr -s ' ' | tr '\n' ' ')" \
+	' 2 [peer "a"]  2 [peer "b"]  2 [peer "w"] ' 'the copies and the witness know each other'
+is "$(grep -c '^\[peer' "$out/z/agent.conf")" 0 'and nobody else'
+is "$(grep -c '^\[peer' "$out/a/volumes/s.conf")" 1 'but the witness has no copy'
+like "$(cat "$out/a/volumes/s.conf")" 'arbiter = node:w.*takeover = auto.*takeover-after = 5s' 'and is named'
+ok 'it has no file of the volume' [ ! -e "$out/w/volumes/s.conf" ]
+
 refused() { # DESCRIPTION WORDS LINE...
 	local what=$1 regex=$2
 	shift 2
@@ -88,6 +100,12 @@ refused 'a node that is not there' "node 'c' is not in the table" 'volume t a c 
 refused 'a minor twice on a node' 'minor 1 on b is that of s' 'volume t b a /dev/vg0/t 1'
 refused 'a device twice on a node' '/dev/vg0/s on a is that of s' 'volume t a b /dev/vg0/s 2'
 refused 'a volume twice' 'already in line 3' 'volume s a b /dev/vg0/t 2'
+refused 'an arbiter that is not there' "its arbiter, node 'w', is not in the table" 'volume t a b /dev/vg0/t 2 arbiter=node:w'
+refused 'an arbiter with a copy' 'its arbiter b has a copy of it' 'volume t a b /dev/vg0/t 2 arbiter=node:b'
+refused 'an arbiter between three' 'an arbiter decides between two copies, and there are 3' \
+	"node c 10.0.0.3 $(key 3)" "node w 10.0.0.4 $(key 4)" 'volume t a b,c /dev/vg0/t 2 arbiter=node:w'
+refused 'a program between three' 'an arbiter decides between two copies, and there are 3' \
+	"node c 10.0.0.3 $(key 3)" 'volume t a b,c /dev/vg0/t 2 arbiter=command:/bin/ask'
 refused 'a node twice' 'already in line 1' "node a 10.0.0.3 $(key 3)"
 refused 'an address twice' 'has the address of a' "node c 10.0.0.1:7788 $(key 3)"
 refused 'a key twice' 'has the public key of b' "node c 10.0.0.3 $(key 2)"

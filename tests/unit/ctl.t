@@ -156,14 +156,46 @@ gives "nonsense" 1 'of different versions' ctl up spool
 start_agent 'exit 0'
 gives "an agent that dies" 1 'ended before it answered' ctl up spool
 
+# --- peers --------------------------------------------------------------------------------------------------------
+
+cp etc/agent.conf agent.conf.saved
+printf '[peer "mail9"]\naddress = 192.0.2.9\npublic-key = %s\n' "$(repl-ctl genkey | repl-ctl pubkey)" >>etc/agent.conf
+cp etc/volumes/spool.conf before.conf
+answer_with '{"ok":true,"text":"spool: mail9 is a peer now"}'
+gives "one peer more" 0 '^spool: mail9 is a peer now' ctl peer add spool mail9
+is "$(jq -c '[.cmd, .volume, .node]' request)" '["peer-add","spool","mail9"]' "the agent is asked"
+is "$(tail -n 2 etc/volumes/spool.conf | tr '\n' ' ')" '[peer "mail9"] mode = sync ' "and the file names it"
+gives "once more: the agent may not know" 0 'mail9 is a peer now' ctl peer add spool mail9
+is "$(grep -c mail9 etc/volumes/spool.conf)" 1 "the file names it once"
+answer_with '{"ok":false,"text":"spool: mail9 is the only one"}'
+cp etc/volumes/spool.conf with.conf
+gives "what the agent refuses" 1 'spool: mail9 is the only one.*says what it said before' ctl peer remove spool mail9
+ok "is taken back" cmp etc/volumes/spool.conf with.conf
+stop_agent
+gives "without an agent nothing is done" 1 'no agent answers' ctl peer remove spool mail9
+ok "either" cmp etc/volumes/spool.conf with.conf
+answer_with '{"ok":true,"text":"spool: mail9 is no peer any more"}'
+gives "one less" 0 'is no peer any more' ctl peer remove spool mail9 --force
+is "$(jq -c '[.cmd, .node, .force]' request)" '["peer-remove","mail9",true]' "and how"
+ok "the file is what it was" cmp etc/volumes/spool.conf before.conf
+gives "a stranger" 1 'mail8 has no section in etc/agent.conf; add' ctl peer add spool mail8
+gives "this node" 1 'mail1 is this node' ctl peer add spool mail1
+gives "a mode that is none" 1 'spool.conf:[0-9]+: mode' ctl peer add spool mail9 --mode perhaps
+gives "no such volume" 1 'volumes/other.conf: No such file' ctl peer add other mail9
+gives "neither" 2 'add or remove is expected' ctl peer change spool mail9
+gives "of what?" 2 'name a volume and a node' ctl peer add spool
+gives "a mode for one that goes" 2 '--mode goes with add' ctl peer remove spool mail9 --mode sync
+gives "force for one that comes" 2 '--force goes with remove' ctl peer add spool mail9 --force
+cp agent.conf.saved etc/agent.conf
+
 # --- a split ------------------------------------------------------------------------------------------------------
 
 keep=11111111-0000-0000-0000-000000000001 lose=22222222-0000-0000-0000-000000000002
 sides() { # ROLE-OF-MAIL1 ROLE-OF-MAIL2 : what the agent says of a split
 	printf '{"ok":true,"node":"mail1","volumes":[{"name":"spool","peers":[{"name":"mail2","reason":"split: ...","split":
 		{"common":"33333333-0000-0000-0000-000000000003","save_dir":"/x","sides":[
-		{"node":"mail1","role":"%s","generation":"%s","blocks":1,"bytes":4096,"alone_ms":null},
-		{"node":"mail2","role":"%s","generation":"%s","blocks":512,"bytes":2097152,"alone_ms":3600000}]}}]}]}' \
+		{"node":"mail1","role":"%s","generation":"%s","blocks":1,"bytes":4096,"loses_bytes":2101248,"alone_ms":null},
+		{"node":"mail2","role":"%s","generation":"%s","blocks":512,"bytes":2097152,"loses_bytes":2101248,"alone_ms":3600000}]}}]}]}' \
 		"$1" $keep "$2" $lose | tr -d '\n\t' >shown
 	echo >>shown
 	printf '%s\n' '{"progress":"saves"}' '{"ok":true,"text":"spool: mail1 is kept"}' >answer
@@ -175,8 +207,9 @@ sides() { # ROLE-OF-MAIL1 ROLE-OF-MAIL2 : what the agent says of a split
 asked() { jq -c "[.cmd, .volume, .keep, .keep_generation, .discard_generation, .no_save, .save_to]" request; }
 
 sides primary secondary
-gives "what each side would lose" 0 'mail1 +primary +11111111 +1 block, 4 KiB +not known' ctl resolve spool
-like "$out" 'mail2 +secondary +22222222 +512 blocks, 2 MiB +1 h( 0 min)? ago' "and the other"
+gives "what each side would lose" 0 'mail1 +primary +11111111 +1 block, 4 KiB +not known +up to 2' ctl resolve spool
+like "$out" 'mail2 +secondary +22222222 +512 blocks, 2 MiB +1 h( 0 min)? ago +up to 2' "and the other"
+like "$out" 'mail2 loses what it has written alone, up to 2.* MiB: saved' "which has sent some of it to the one that is kept"
 like "$out" 'generation 33333333' "since when"
 like "$out" 'To keep mail1: repl-ctl resolve spool --keep mail1' "and how to end it"
 is "$(jq -r .cmd request)" status "nothing was asked for"

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "member.h"
 #include "tap.h"
 
 struct core core;
@@ -13,9 +14,11 @@ const struct core_peer *peer;
 struct sent sent[SENT];
 unsigned int sent_count, closed, dials, taken;
 struct op ops[SENT];
+struct repl_extent marked;
 unsigned int op_count, removed, helps;
 bool detached;
-char refusal[REPL_TEXT_MAX], answer[1024], notices[4096];
+char refusal[REPL_TEXT_MAX], answer[1024], notices[4096], surveyed[4096];
+unsigned int surveys;
 
 static uint64_t rng(void *arg)
 {
@@ -71,10 +74,23 @@ void settle(void)
 			break;
 		case ACTION_OP:
 			ops[op_count++ % SENT] = a->op;
+			if (a->op.extent_count)
+				marked = a->op.extents[0];
 			break;
 		case ACTION_REMOVED:
 			removed++;
 			core_volume_free(a->volume);
+			break;
+		case ACTION_FORGET:
+			if (a->ok)
+				member_free(a->pair);
+			break;
+		case ACTION_SURVEY:
+			surveys++;
+			break;
+		case ACTION_SURVEYED:
+			snprintf(surveyed + strlen(surveyed), sizeof(surveyed) - strlen(surveyed), "%s %u %zu %s;",
+				 a->subject, a->type, a->length, a->text);
 			break;
 		case ACTION_HELP:
 			helps++;

@@ -25,9 +25,13 @@ extern struct sent sent[SENT];
 extern unsigned int sent_count, closed, dials, taken;
 extern struct op ops[SENT];
 extern unsigned int op_count, removed, helps;
+extern struct repl_extent marked;	/* the first one of the last OP_MARK */
 extern bool detached;			/* the kernel has no such volume */
 extern char refusal[REPL_TEXT_MAX], answer[1024];
 extern char notices[4096];		/* what hooks are told, since clear() */
+
+extern char surveyed[4096];		/* "mail2 1 0 why;": a state, bytes, words */
+extern unsigned int surveys;		/* SURVEYs that the shell is to answer */
 
 struct repl_id id(uint8_t n);
 void clear(void);

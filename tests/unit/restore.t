@@ -175,6 +175,8 @@ gives "a hold has an end" 2 'at most 60 s' repl-ctl backup spool --hold 2min --o
 gives "a mark has a name" 2 "a mark's name has at most 30" repl-ctl backup spool --mark a/b --output f
 gives "JSON does not go where the stream goes" 2 'needs --output' bash -c 'repl-ctl backup spool --json | cat; exit ${PIPESTATUS[0]}'
 gives "marks are added, listed, removed, committed" 2 'add, list, remove or commit' repl-ctl mark drop spool x
+gives "verify's mark is not made by hand" 1 'what repl-ctl verify keeps its mark under' repl-ctl mark add spool verify
+gives "nor by a backup" 1 'what repl-ctl verify keeps its mark under' repl-ctl backup spool --mark verify --output f
 gives "a mark of a volume" 2 'name a volume and a mark' repl-ctl mark add spool
 
 # --- command lines ------------------------------------------------------------------------------------------------

@@ -239,12 +239,28 @@ void sim_agent_start(struct sim_node *n)
 		io->pair = p;
 		io->cut_slot = -1;
 		p->io = io;
+		p->roll.interval_ms = s->interval_ms;
 	}
 	work_start(n);
 	if (n->noted)
 		core_arbiter_found(n->volume, &n->noted_expect, &n->noted_want);
 	core_start(n->volume);
 	sim_settle(n);
+}
+
+void sim_roll(struct sim *s, uint32_t interval_ms)
+{
+	s->interval_ms = interval_ms;
+	for (unsigned int i = 0; i < s->nodes; i++) {
+		struct sim_node *n = &s->node[i];
+
+		if (!n->running)
+			continue;
+		for (unsigned int j = 0; j < n->volume->pair_count; j++)
+			n->volume->pair[j]->roll.interval_ms = interval_ms;
+		core_get(n->volume);
+		sim_settle(n);
+	}
 }
 
 static void stop_agent(struct sim_node *n)
@@ -434,13 +450,32 @@ static void note_write(struct sim *s, uint64_t block)
 	s->log_last[block] = (uint32_t)s->written;
 }
 
-bool sim_prefix(const struct sim *s, const struct sim_node *n)
+static uint64_t newest_of(const struct sim_node *n)
 {
 	uint64_t newest = 0;
 
 	for (unsigned int b = 0; b < SK_BLOCKS; b++)
 		if (n->kernel.data[b] > newest)
 			newest = n->kernel.data[b];
+	return newest;
+}
+
+void sim_forget(struct sim *s)
+{
+	uint64_t newest = 0;
+
+	for (unsigned int i = 0; i < s->nodes; i++)
+		if (newest_of(&s->node[i]) > newest)
+			newest = newest_of(&s->node[i]);
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		while (s->log_last[b] > newest)
+			s->log_last[b] = s->log_before[s->log_last[b]];
+}
+
+bool sim_prefix(const struct sim *s, const struct sim_node *n)
+{
+	uint64_t newest = newest_of(n);
+
 	for (unsigned int b = 0; b < SK_BLOCKS; b++) {
 		uint64_t want = s->log_last[b];
 
@@ -472,6 +507,8 @@ static void application(struct sim *s)
 		}
 		if (s->node[i].powered && !sim_random(s, 16))
 			sk_settle(k);
+		if (s->node[i].powered && !sim_random(s, 8))
+			sk_go_on(k);
 	}
 }
 

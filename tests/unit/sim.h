@@ -109,6 +109,7 @@ struct sim {
 	uint32_t join_limit_ms;
 	unsigned int stage_most;	/* blocks that a staging file may have */
 	bool no_direct;
+	uint32_t interval_ms;		/* agents that start are rolling; 0: in sync */
 	bool ordered;			/* all writes are one line: a consistent copy is a prefix of it */
 	uint16_t log_block[SIM_LOG_MAX];	/* by write, from 1; and the write before it to that block */
 	uint32_t log_before[SIM_LOG_MAX], log_last[SK_BLOCKS];
@@ -161,6 +162,10 @@ void sim_resolve(struct sim_node *n, const char *keep, bool no_save);
 struct sim_node *sim_primary_node(struct sim *s);
 bool sim_all_live(const struct sim *s);		/* every pair with the primary, or all pairs */
 bool sim_answered(const struct sim *s);		/* no request is under way */
+void sim_roll(struct sim *s, uint32_t interval_ms);	/* all nodes change over */
+/* What no copy has any more was never acknowledged, and is no part of what comes next: before somebody is promoted. */
+void sim_forget(struct sim *s);
+
 bool sim_prefix(const struct sim *s, const struct sim_node *n);	/* what it holds is all writes up to one */
 bool sim_equal(const struct sim *s);		/* all copies, and every acknowledged write in them */
 

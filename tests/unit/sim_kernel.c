@@ -49,7 +49,8 @@ void sk_get(const struct sk *k, struct kernel_volume *v, uint64_t now)
 	v->sb_flags = k->flags;
 	v->gate = (k->gate_join && now < k->gate_until ? REPL_GATE_JOIN : 0) |
 		  (k->gate_lost ? REPL_GATE_PEER_LOST : 0);
-	v->on_peer_loss = k->arbiter ? REPL_LOSS_ARBITER : REPL_LOSS_CONTINUE;
+	v->on_peer_loss = k->arbiter ? REPL_LOSS_ARBITER :
+			  k->freezes ? REPL_LOSS_FREEZE : REPL_LOSS_CONTINUE;
 	v->role = k->primary ? REPL_ROLE_PRIMARY : REPL_ROLE_SECONDARY;
 	v->lbs_shift = REPL_BLOCK_SHIFT;
 	v->slots = SK_SLOTS;
@@ -121,10 +122,7 @@ static void new_generation(struct sk *k, const struct repl_id *given)
 	for (unsigned int i = 0; i < SK_SLOTS; i++) {
 		struct sk_slot *s = &k->slot[i];
 
-		if (!s->link)
-			continue;
-		s->generation = f.id;
-		if (!queue(s->link, k, &f))
+		if (s->link && !queue(s->link, k, &f))
 			s->link->alive = false;
 	}
 }
@@ -148,10 +146,36 @@ void sk_link_lost(struct sk *k, unsigned int slot)
 	s->pending = 0;
 	sk_link_put(l);
 	k->changed = true;
-	if (k->primary && k->arbiter)
-		k->gate_lost = true;
-	else if (k->primary)
+	if (!k->primary)
+		return;
+	if (!k->arbiter && !k->freezes) {
 		new_generation(k, &(struct repl_id){ { 0 } });
+		return;
+	}
+	k->gate_lost = true;
+	k->lost |= 1u << slot;
+	k->going_on = false;
+}
+
+void sk_go_on(struct sk *k)
+{
+	if (!k->going_on)
+		return;
+	k->going_on = k->gate_lost = false;
+	new_generation(k, &(struct repl_id){ { 0 } });
+}
+
+/* A peer is live again.  With an arbiter there is but one, and nothing has completed without it. */
+static void is_back(struct sk *k, unsigned int slot)
+{
+	k->lost &= ~(1u << slot);
+	if (k->arbiter) {
+		k->gate_lost = false;
+	} else if (k->gate_lost && !k->lost) {
+		k->going_on = true;
+		if (k->hasty || k->random(k->random_arg) % 2)
+			sk_go_on(k);
+	}
 }
 
 bool sk_completes(const struct sk *k)
@@ -211,6 +235,8 @@ static bool deliver(struct sk_link *l, const struct sk_frame *f, struct sk *from
 			return false;
 		push_generation(to, &f->id);
 		to->slot[to_slot].generation = f->id;
+		/* Its answer. */
+		from->slot[l->slot[l->primary_end]].generation = f->id;
 		to->changed = true;
 		return true;
 	}
@@ -288,7 +314,8 @@ bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now)
 	struct sk_frame f = { .block = block, .value = value };
 
 	k->now = now;
-	if (!k->primary || k->write_pending || k->gate_lost || (k->gate_join && now < k->gate_until) ||
+	if (!k->primary || k->write_pending || k->gate_lost ||
+	    (k->gate_join && now < k->gate_until && !k->leaky) ||
 	    held(k, block))
 		return false;
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
@@ -356,7 +383,8 @@ void sk_reboot(struct sk *k)
 		else
 			s->dirty[k->random(k->random_arg) % SK_BLOCKS] = true;
 	}
-	k->primary = k->gate_join = k->gate_lost = k->write_pending = false;
+	k->primary = k->gate_join = k->gate_lost = k->going_on = k->write_pending = false;
+	k->lost = 0;
 }
 
 /* ------------------------------------------------------------- control --- */
@@ -449,8 +477,7 @@ static int link_add(struct sk *k, const struct op *op, struct sk_link *l, uint64
 	l->end[end] = k;
 	l->slot[end] = op->slot;
 	k->changed = true;
-	/* With one peer: who was lost is back. */
-	k->gate_lost = false;
+	is_back(k, op->slot);
 	sk_pump(l);
 	return 0;
 }
@@ -464,7 +491,8 @@ static int role(struct sk *k, const struct op *op, const char **why)
 			return refuse(why, EBUSY, "a write is under way");
 		for (unsigned int i = 0; i < SK_SLOTS && (op->flags & REPL_F_FORCE); i++)
 			sk_link_lost(k, i);
-		k->primary = k->gate_lost = k->write_pending = false;
+		k->primary = k->gate_lost = k->going_on = k->write_pending = false;
+		k->lost = 0;
 		k->flags &= ~(uint32_t)REPL_SB_PRIMARY;
 		k->changed = true;
 		return 0;

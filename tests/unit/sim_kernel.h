@@ -60,7 +60,11 @@ struct sk_slot {
 struct sk {
 	bool primary;
 	bool arbiter;			/* REPL_LOSS_ARBITER */
+	bool freezes;			/* REPL_LOSS_FREEZE */
 	bool gate_lost;			/* a peer was lost: nothing completes */
+	uint32_t lost;			/* slots, of one that freezes */
+	bool going_on;			/* they are back: a new generation is about to begin */
+	bool hasty;			/* it has begun before the agent looks, each time */
 	bool asserted;			/* somebody insists: --force, --peer-dead */
 	bool by_consent;		/* of this term as primary */
 	struct repl_id uuid, copy_id, generation, history[REPL_HISTORY];
@@ -71,6 +75,7 @@ struct sk {
 	uint64_t stable[SK_BLOCKS];	/* what a block of a delta replaced, ... */
 	bool cached[SK_BLOCKS];		/* ... if the device has not been flushed since */
 	bool gate_join;
+	bool leaky;			/* planted: the freeze for a join holds no write */
 	uint64_t gate_until;		/* ms */
 	uint64_t now;			/* ms; of the last call that said it */
 	bool changed;			/* an event is due */
@@ -101,6 +106,9 @@ void sk_thaw(struct sk *k);
 
 /** sk_write - an application's write. Return: false: it must wait */
 bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now);
+
+/** sk_go_on - one whose lost peers are back ends its freeze with a new generation */
+void sk_go_on(struct sk *k);
 
 /** sk_settle - a primary tells its peers what all of them have, if they have it */
 void sk_settle(struct sk *k);

@@ -300,6 +300,9 @@ static void save(struct sim_node *n, struct pair *p, const struct op *op)
 static void check_given_up(struct sim_node *n, const struct pair *p)
 {
 	const struct sk_slot *slot = &n->kernel.slot[sim_io(p)->cut_slot < 0 ? 0 : sim_io(p)->cut_slot];
+	const uint64_t *kept = sim_peer_node(n->sim, p->peer)->kernel.data;
+	/* Else what differs may have been written there since, over what both had. */
+	bool rests = !n->sim->writing;
 
 	if (!(n->kernel.flags & REPL_SB_CONSISTENT) || !verdict_is_split(&p->mine, &p->theirs))
 		return;
@@ -308,7 +311,7 @@ static void check_given_up(struct sim_node *n, const struct pair *p)
 		return;
 	}
 	for (unsigned int b = 0; b < SK_BLOCKS && !p->resolve.no_save; b++)
-		if ((slot->dirty[b] || slot->cut[b]) &&
+		if ((slot->dirty[b] || slot->cut[b] || (rests && n->kernel.data[b] != kept[b])) &&
 		    (!n->saved_block[b] || n->saved[b] != n->kernel.data[b]))
 			sim_broke(n->sim, "what is given up was saved", n->name);
 }
@@ -605,8 +608,12 @@ static void kernel_op(struct sim_event *ev)
 	if (ev->op.kind == OP_FOLLOW && !ev->pair && !n->stage.sealed)
 		sim_broke(s, "a copy is left only for what is staged, and whole", n->name);
 	n->commits += ev->op.kind == OP_RECORD && ev->op.follow;
-	if (sim_random(s, 1000) >= s->op_failures)
+	if (sim_random(s, 1000) >= s->op_failures) {
+		/* The shell removes the file before blocks are written past it. */
+		if (ev->op.kind == OP_FOLLOW && ev->pair)
+			drop_stage(n);
 		error = sk_op(&n->kernel, &ev->op, io ? io->link : NULL, s->now, &why);
+	}
 	if (!error && ev->op.kind == OP_FREEZE && writes_end(&n->kernel)) {
 		struct sim_event *again = sim_event(n, 1, kernel_op);
 

@@ -7,31 +7,20 @@
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
  * needs: tests/unit/sim_witness.c userspace/agent/register.c userspace/agent/arbiter.c userspace/agent/notice.c userspace/agent/takeover.c
  * needs: userspace/agent/core.c userspace/agent/session.c userspace/agent/pair.c
- * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/resolve.c
  * needs: userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c
  */
-#include "sim.h"
+#include "sim_story.h"
 
 #include "arbiter.h"
 #include "id.h"
-#include "pair.h"
 #include "tap.h"
-
-static struct sim sim;
-static bool verbose;
-
-static bool connected(const struct sim *s)
-{
-	return s->node[0].volume->pair[0]->have_theirs && s->node[1].volume->pair[0]->have_theirs;
-}
 
 static bool promote(struct sim_node *n)
 {
-	sim_primary(n, false, false);
-	sim_until(&sim, sim_answered, 30000);
-	return n->request_ok && n->kernel.primary;
+	return story_promote(n, false, false);
 }
 
 static void show(void)
@@ -52,8 +41,8 @@ static void show(void)
 static void begin(uint64_t seed, uint32_t takeover_ms)
 {
 	sim_init_arbiter(&sim, seed, takeover_ms);
-	sim.verbose = verbose;
-	sim_until(&sim, connected, 5000);
+	sim.verbose = story_verbose;
+	sim_until(&sim, story_connected, 5000);
 	promote(&sim.node[0]);
 	sim.witness.generation = sim.node[0].kernel.generation;
 	sim_until(&sim, sim_all_live, 60000);
@@ -269,6 +258,24 @@ static void takeover(uint64_t seed)
 	finish("takeover");
 }
 
+/* With its grant in hand, but not primary yet: nobody else can be any more, whoever comes back. */
+static void takeover_dies(uint64_t seed)
+{
+	unsigned int grants;
+
+	begin(seed, 5000);
+	sim_power_off(&sim.node[0]);
+	for (grants = sim.grants; sim.grants == grants && !sim.broken;)
+		sim_run(&sim, 1);
+	sim_power_off(&sim.node[1]);
+	sim_power_on(&sim.node[0]);
+	sim_run(&sim, 3000);
+	sim_power_on(&sim.node[1]);
+	ok(sim_until(&sim, goes_on, 60000) && sim.node[1].kernel.primary,
+	   "takeover: it dies when granted, and goes on by itself when it is back");
+	finish("takeover, dies when granted");
+}
+
 /* --------------------------------------------------------------- chaos -- */
 
 static void operator_acts(void)
@@ -396,7 +403,7 @@ int main(void)
 	uint64_t seed = random_seed(), first = seed;
 	unsigned int runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
 
-	verbose = getenv("VERBOSE");
+	story_verbose = getenv("VERBOSE");
 	if (getenv("CHAOS")) {
 		ok(!chaos(seed, (uint32_t)atoi(getenv("CHAOS"))), "chaos");
 		return tap_end();
@@ -410,6 +417,7 @@ int main(void)
 	dies_granted(random_next(&seed));
 	late_answer(random_next(&seed));
 	takeover(random_next(&seed));
+	takeover_dies(random_next(&seed));
 	chaoses(first, runs, 0);
 	chaoses(first, runs, 3000);
 	planted(PLANT_GENEROUS, "a register that grants everything", first);

@@ -2,9 +2,9 @@
 /*
  * A program that is an arbiter: what it is told, and what its end means.
  * needs: userspace/agent/verify.c userspace/agent/judge.c userspace/agent/redo.c userspace/agent/compare.c userspace/agent/sums.c userspace/agent/stage.c
- * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/lead.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/lead.c userspace/agent/roll.c
  * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/resolve.c userspace/agent/save.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/nodes.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
  * needs: userspace/agent/copy.c userspace/agent/msg.c userspace/agent/action.c userspace/agent/agent.c userspace/agent/helper.c userspace/agent/hook.c userspace/agent/hookq.c
  * needs: userspace/agent/loop.c userspace/agent/conn.c userspace/agent/greet.c userspace/agent/link.c
  * needs: userspace/agent/dial.c userspace/agent/kops.c userspace/agent/delta.c userspace/agent/mapsend.c
@@ -13,7 +13,9 @@
  */
 #include "ask.h"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -22,6 +24,14 @@ static struct agent agent;
 static struct volume *volume;
 static struct volume_io vio = { .data_fd = -1 };
 static char root[] = "/tmp/test_ask.XXXXXX";
+
+static bool undying;		/* what is killed, as if it waited for a disk */
+
+/* In place of the library's. */
+int kill(pid_t pid, int number)
+{
+	return undying ? 0 : (int)syscall(SYS_kill, pid, number);
+}
 
 static uint64_t zero(void *arg)
 {
@@ -67,6 +77,38 @@ static void gives(const char *body, enum register_answer expected, const char *w
 	ok(!vio.ask, "%s: and nothing is left of it", name);
 }
 
+static void begins(void)
+{
+	struct repl_id id = { { 1 } };
+
+	volume->arbiter = (struct arbiter){ .checking = true, .asking = true };
+	ask_start(&agent, volume, &id, &id);
+}
+
+static void does_not_end(void)
+{
+	uint64_t before = loop_now();
+	char body[128], end[64];
+	FILE *f;
+
+	snprintf(end, sizeof(end), "%s/end", root);
+	snprintf(body, sizeof(body), "while [ ! -e %s ]; do sleep 0.1; done", end);
+	program(body);
+	undying = true;
+	begins();
+	ask_stop(volume);
+	ok(loop_now() - before < 10000, "one that does not end when it is killed is not waited for");
+	program("exit 0");
+	ok(asks() == REGISTER_UNKNOWN && strstr(volume->arbiter.last, "has not ended yet"), "nor is there another one: %s",
+	   volume->arbiter.last);
+	undying = false;
+	f = fopen(end, "w");
+	need(f && !fclose(f), end);
+	while (asks() != REGISTER_GRANTED && loop_now() - before < 60000)
+		usleep(100000);
+	is_number(volume->arbiter.answer, REGISTER_GRANTED, "until it has");
+}
+
 int main(void)
 {
 	struct volume_settings set = { .arbiter = REPL_MA_COMMAND };
@@ -97,12 +139,12 @@ int main(void)
 	ok(asks() == REGISTER_UNKNOWN && strstr(volume->arbiter.last, "cannot be run"), "one that is not there: %s",
 	   volume->arbiter.last);
 	program("sleep 1000");
-	volume->arbiter = (struct arbiter){ .checking = true, .asking = true };
-	ask_start(&agent, volume, &(struct repl_id){ { 1 } }, &(struct repl_id){ { 1 } });
+	begins();
 	ok(ask_deadline(&agent) != UINT64_MAX, "it has a deadline");
 	ask_stop(volume);
 	ok(!vio.ask && !volume->arbiter.answer && ask_deadline(&agent) == UINT64_MAX,
 	   "given up: it is ended, and answers nothing");
+	does_not_end();
 	core_exit(&agent.core);
 	loop_exit(&agent.loop);
 	snprintf(command, sizeof(command), "rm -rf %s", root);

@@ -4,8 +4,8 @@
  * sent through a socket that takes little at a time, received, written and flushed.
  * needs: userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
  * needs: userspace/agent/verify.c userspace/agent/judge.c userspace/agent/compare.c userspace/agent/sums.c
- * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c
- * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/save.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/roll.c
+ * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/nodes.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/save.c
  * needs: userspace/agent/copy.c userspace/agent/msg.c userspace/agent/action.c userspace/agent/agent.c userspace/agent/helper.c userspace/agent/hook.c userspace/agent/hookq.c
  * needs: userspace/agent/loop.c userspace/agent/conn.c userspace/agent/greet.c userspace/agent/link.c
  * needs: userspace/agent/dial.c userspace/agent/kops.c userspace/agent/delta.c userspace/agent/mapsend.c
@@ -390,6 +390,26 @@ static void damage(const struct end *e, off_t at)
 	need(pwrite(st->fd, &byte, 1, at) == 1, "and a wrong one");
 }
 
+/* Also the next start may be able to read it. */
+static void unreadable(struct end *e, const char *path)
+{
+	char aside[sizeof(((struct stage *)0)->path) + 8];
+	struct staged found;
+	struct err err = { "" };
+	struct stat st;
+
+	snprintf(aside, sizeof(aside), "%s.aside", path);
+	stage_forget(&e->vio);
+	/* Its first bytes cannot be read, as if the disk said so. */
+	need(!rename(path, aside) && !symlink("/proc/self/mem", path), "a file that cannot be read");
+	is_number(stage_find(&e->vio, "follower", &found, &err), -EIO, "staged: one that cannot be read");
+	ok(!lstat(path, &st) && strstr(err.text, "Input/output error"), "staged: it stays: %s", err.text);
+	need(!unlink(path) && !mkdir(path, 0700), "and one that cannot be opened");
+	is_number(stage_find(&e->vio, "follower", &found, &err), -EISDIR, "staged: one that cannot be opened");
+	need(!rmdir(path) && !rename(aside, path), "as it was");
+	ok(stage_find(&e->vio, "follower", &found, &err) > 0 && found.epoch == 3, "staged: later it can be read");
+}
+
 static void staged(bool full)
 {
 	static uint8_t expected[BLOCKS][REPL_BLOCK_BYTES];
@@ -399,6 +419,7 @@ static void staged(bool full)
 		.size = sizeof(source), .staged = { .generation = { { 7 } }, .epoch = 3, .base_epoch = 2 },
 	};
 	struct staged found;
+	struct err err;
 
 	need(mkdtemp(dir), "a directory");
 	snprintf(e.vio.staging_dir, sizeof(e.vio.staging_dir), "%s/deep/er", dir);
@@ -424,8 +445,9 @@ static void staged(bool full)
 		snprintf(path, sizeof(path), "%s", e.vio.stage->path);
 		redo_step(&e, REDO_SEAL, stage_seal, &op);
 		stage_forget(&e.vio);
-		ok(stage_find(&e.vio, "follower", &found) && found.epoch == 3 && found.base_epoch == 2 &&
+		ok(stage_find(&e.vio, "follower", &found, &err) > 0 && found.epoch == 3 && found.base_epoch == 2 &&
 		   found.generation.b[0] == 7 && found.bytes, "staged: a whole file is found again");
+		unreadable(&e, path);
 		/* In the middle of a payload; then as it was. */
 		damage(&e, (off_t)e.vio.stage->at - 9);
 		redo_step(&e, REDO_APPLY, apply_staged, &op);
@@ -438,7 +460,7 @@ static void staged(bool full)
 		/* Its header torn. */
 		damage(&e, 100);
 		stage_forget(&e.vio);
-		ok(!stage_find(&e.vio, "follower", &found) && access(path, F_OK), "staged: one that is not whole is removed");
+		ok(!stage_find(&e.vio, "follower", &found, &err) && access(path, F_OK), "staged: one that is not whole is removed");
 	}
 	close_end(&e);
 	snprintf(path, sizeof(path), "%s/deep/er", dir);

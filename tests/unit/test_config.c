@@ -274,7 +274,11 @@ static void test_bad_values(void)
 	bad_volume(VOLUME "save-dir = saved\n", "spool.conf:4: save-dir = saved: expected the absolute");
 	bad_volume(VOLUME "stuck-timeout = 5s\n", "stuck-timeout is shorter than timeout");
 	bad_volume(VOLUME "metadata = /d\n", "device and metadata are both /d");
-	bad_volume(VOLUME "[peer \"b\"]\nmode = rolling\n", "spool.conf:5: mode = rolling: expected sync");
+	bad_volume(VOLUME "[peer \"b\"]\nmode = async\n", "spool.conf:5: mode = async: expected sync or rolling");
+	bad_volume(VOLUME "[peer \"b\"]\ninterval = 10ms\n", "spool.conf:5: interval = 10ms: expected a time from");
+	bad_volume(TWO "arbiter = node:c\n[peer \"b\"]\nmode = rolling\n", "rolling is not possible with an arbiter");
+	bad_volume(TWO "on-peer-loss = freeze\n[peer \"b\"]\nmode = rolling\n", "contradict each other");
+	bad_volume(VOLUME "[peer \"b\"]\n[peer \"c\"]\nmode = rolling\n", "spool.conf:5: mode = rolling is possible with one peer");
 	bad_volume("[volume]\ndevice=/d\nminor=1024\n", "spool.conf:3: minor = 1024: expected a number");
 	bad_volume("[volume]\ndevice=/d\nminor=-1\n", "spool.conf:3: minor = -1: expected a number");
 	bad_volume("[volume]\ndevice=d\nminor=1\n", "spool.conf:2: device = d: expected the absolute");

@@ -3,8 +3,8 @@
  * One core and what it says to a peer that misbehaves, is silent or does not fit.
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
- * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c tests/unit/one_peer.c
  */
 #include "one_peer.h"
@@ -691,76 +691,9 @@ static void down_as_a_handshake_ends(void)
 	end();
 }
 
-/* The last FOLLOW that was sent is of @c. */
-static bool asked_to_follow(struct copy *c)
-{
-	const struct repl_msg_volume *follow = NULL;
-	struct err e;
-
-	for (unsigned int i = 0; i < sent_count; i++)
-		if (sent[i].type == REPL_MSG_FOLLOW)
-			follow = (const void *)sent[i].body;
-	return follow && !copy_unpack(c, follow, &e);
-}
-
-/*
- * The leader leaves at a message that crosses its FOLLOW, so the follower begins alone.  No
- * later FOLLOW may come to end that: by then the leader itself may follow a third node.
- */
-static void follows_nobody(void)
-{
-	struct copy c, state = { 0 };
-
-	begin(true);
-	equal_copies(&c);
-	come(1);
-	hear_hello(1, 1, 1, "spool");
-	hear_copy(1, REPL_MSG_VOLUME, &c);
-	need(asked_to_follow(&state), "this side leads");
-	c.slot_dirty_blocks = 1;
-	hear_copy(1, REPL_MSG_STATE, &c);
-	need(pair->phase == PHASE_MEET, "a STATE that crossed FOLLOW: it leads no more");
-	clear();
-	c.cookie = state.cookie;
-	hear_copy(1, REPL_MSG_FOLLOWING, &c);
-	ok(sent_count && (sent[0].type == REPL_MSG_STATE || sent[0].type == REPL_MSG_VOLUME),
-	   "who follows a procedure that was left is told so");
-	end();
-}
-
-/*
- * Who is asked to follow, and is bound to a third that is away, says nothing until something
- * changes.  It would follow a primary.
- */
-static void promoted_while_it_waits(void)
-{
-	struct copy c, state;
-
-	begin(true);
-	equal_copies(&c);
-	come(1);
-	hear_hello(1, 1, 1, "spool");
-	hear_copy(1, REPL_MSG_VOLUME, &c);
-	need(asked_to_follow(&state) && pair->phase == PHASE_L_FOLLOW, "this side leads");
-	clear();
-	core_get(volume);
-	settle();
-	need(!sent_count, "as long as nothing changes, it waits");
-	kernel.role = REPL_ROLE_PRIMARY;
-	kernel.generation = id(2);
-	core_get(volume);
-	settle();
-	ok(asked_to_follow(&state) && (state.flags & REPL_MV_PRIMARY) &&
-	   id_equal(&state.generation, &kernel.generation),
-	   "who has become primary asks again to be followed");
-	end();
-}
-
 int main(void)
 {
 	hellos();
-	follows_nobody();
-	promoted_while_it_waits();
 	not_a_peer();
 	arbiters();
 	newest_wins();

@@ -84,6 +84,56 @@ static void edits_not(void)
 	is_number(edit_device(path, "/dev/new", NULL, &e), -ENOENT, "no file");
 }
 
+static const char two[] = "[volume]\ndevice = /dev/a\nminor = 0\n\n[peer \"mail2\"]\nmode = sync\n\n# the third\n[peer \"mail3\"]\n"
+			  "mode = sync\n";
+
+static void peers(void)
+{
+	struct err e;
+	char *old;
+
+	put(two, 0640);
+	is_number(edit_peer(path, "mail4", "sync", &old, &e), 0, "one peer more");
+	ok(strstr(get(), "mode = sync\n\n[peer \"mail4\"]\nmode = sync\n"), "at the end");
+	is_text(old, two, "what it said is kept");
+	free(old);
+	is_number(edit_peer(path, "mail4", NULL, &old, &e), 0, "and one less");
+	is_text(get(), two, "is what there was");
+	free(old);
+	is_number(edit_peer(path, "mail2", NULL, &old, &e), 0, "the first of two");
+	is_text(get(), "[volume]\ndevice = /dev/a\nminor = 0\n\n# the third\n[peer \"mail3\"]\nmode = sync\n",
+		"what is said of the next section stays");
+	is_number(edit_restore(path, old, &e), 0, "taken back");
+	is_text(get(), two, "all of it");
+	free(old);
+	put("[volume]\ndevice = /dev/a\nminor = 0", 0600);
+	is_number(edit_peer(path, "mail2", "sync", &old, &e), 0, "after a last line without an end");
+	is_text(get(), "[volume]\ndevice = /dev/a\nminor = 0\n\n[peer \"mail2\"]\nmode = sync\n", "which gets one");
+	free(old);
+}
+
+static void peers_not(const char *text, const char *node, const char *mode, int ret, const char *words)
+{
+	struct err e = { "" };
+	char *old;
+
+	put(text, 0600);
+	is_number(edit_peer(path, node, mode, &old, &e), ret, words);
+	ok(strstr(e.text, words), "in words: %s", e.text);
+	is_text(get(), text, "nothing has changed");
+}
+
+static void refused_peers(void)
+{
+	peers_not(two, "mail2", "sync", -EEXIST, "spool.conf:5: names mail2 already");
+	peers_not(two, "mail4", NULL, -ENOENT, "does not name mail4");
+	peers_not(two, "mail4", "perhaps", -EINVAL, "spool.conf:13: ");
+	peers_not("[volume]\ndevice = here\nminor = 0\n", "mail2", "sync", -EINVAL, "spool.conf:2: ");
+	peers_not("[volume]\ndevice = /dev/a\nminor = 0\narbiter = node:w\n[peer \"mail2\"]\n", "mail3", "sync", -EINVAL,
+		  "an arbiter decides between this node and one peer");
+	unlink(path);
+}
+
 int main(void)
 {
 	need(mkdtemp(directory), "a directory");
@@ -91,6 +141,8 @@ int main(void)
 	edits();
 	edits_metadata();
 	edits_not();
+	peers();
+	refused_peers();
 	rmdir(directory);
 	return tap_end();
 }

@@ -4,8 +4,8 @@
  * and how the programs are run.
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
- * needs: userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c userspace/agent/hookq.c
  * needs: userspace/agent/hookrun.c tests/unit/one_peer.c
  */
@@ -123,6 +123,14 @@ static void gates(void)
 	kernel.gate = 0;
 	look();
 	is_text(told(), "thawed primary;", "and its end");
+	notices[0] = '\0';
+	kernel.on_peer_loss = REPL_LOSS_ARBITER;
+	kernel.gate = REPL_GATE_PEER_LOST;
+	look();
+	tick(NOTICE_FROZEN_MS);
+	is_text(told(), "frozen primary a peer is lost, and the arbiter has not let this node go on: see repl-ctl status;",
+		"with an arbiter resume is no way out");
+	kernel.on_peer_loss = REPL_LOSS_CONTINUE;
 	kernel.gate = 0;
 	end();
 }

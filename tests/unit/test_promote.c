@@ -39,6 +39,17 @@ static void planned(enum promote_step step, uint32_t flags, const char *words, c
 	fresh();
 }
 
+static void stuck(void)
+{
+	fresh();
+	f.consistent = false;
+	f.identity = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	f.stuck = "/var/lib/repl/x cannot be read: Input/output error";
+	planned(PROMOTE_REFUSED, 0, "cannot be read: Input/output error: mend that; or get it from the leader anew: repl-ctl down spool",
+		"what would make it whole is there, and cannot be read: that is said before --force is");
+}
+
 static void agreed(void)
 {
 	fresh();
@@ -57,7 +68,7 @@ static void agreed(void)
 	planned(PROMOTE_REFUSED, 0, "wait spool --for in-sync", "a peer that is behind");
 	f.peer[0].live = false;
 	f.peer[0].newer = true;
-	planned(PROMOTE_REFUSED, 0, "newer", "a peer that is ahead");
+	planned(PROMOTE_REFUSED, 0, "wait until this one is in sync", "a peer that is ahead");
 	f.peer[0].connected = f.peer[0].live = false;
 	planned(PROMOTE_REFUSED, 0, "--peer-dead", "a peer that is away, and was in sync");
 	f.peer[0].connected = f.peer[0].live = false;
@@ -131,6 +142,17 @@ static void asserted(void)
 	f.peer_dead = f.peer[0].outrun = true;
 	f.peer[0].connected = f.peer[0].live = false;
 	planned(PROMOTE_REFUSED, 0, "mail2 was newer", "dead, and known to have gone on");
+	f.peer[1] = (struct promote_peer){ .name = "mail3", .connected = true, .newer = true };
+	f.peer_count = 2;
+	f.peer_dead = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	planned(PROMOTE_REFUSED, 0, "mail3 is newer, but not whole: bring back the node that it followed",
+		"dead, and a third copy went on with it, though that one is not whole");
+	f.peer[1] = (struct promote_peer){ .name = "mail3", .connected = true, .newer = true };
+	f.peer_count = 2;
+	f.force = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "by force all the same");
 	f.peer_dead = true;
 	planned(PROMOTE_REFUSED, 0, "answers", "it is not dead, it answers");
 	f.peer_dead = true;
@@ -348,6 +370,7 @@ static void consent(void)
 int main(void)
 {
 	agreed();
+	stuck();
 	arbitrated();
 	asserted();
 	first();

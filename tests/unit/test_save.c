@@ -3,9 +3,9 @@
  * What a split's loser had, from a device and a cut, both played by files, into a stream:
  * exactly the cut's blocks, whole or not there.
  * needs: userspace/agent/verify.c userspace/agent/judge.c userspace/agent/compare.c userspace/agent/sums.c
- * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/roll.c
  * needs: userspace/agent/follow.c userspace/agent/task.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/resolve.c userspace/agent/save.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/nodes.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/register.c userspace/agent/ask.c userspace/agent/witness.c
  * needs: userspace/agent/copy.c userspace/agent/msg.c userspace/agent/action.c userspace/agent/agent.c userspace/agent/helper.c userspace/agent/hook.c userspace/agent/hookq.c
  * needs: userspace/agent/loop.c userspace/agent/conn.c userspace/agent/greet.c userspace/agent/link.c
  * needs: userspace/agent/dial.c userspace/agent/kops.c userspace/agent/delta.c userspace/agent/mapsend.c
@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "id.h"
@@ -35,6 +36,30 @@ static uint8_t data[BLOCKS * REPL_BLOCK_BYTES], restored[sizeof(data)], expected
 static bool dirty[BLOCKS];
 static uint64_t seed;
 static char root[] = "/tmp/test_save.XXXXXX";
+
+static ino_t synced[ROUNDS * 8];
+static unsigned int syncs;
+
+/* In place of the library's. */
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (syncs < sizeof(synced) / sizeof(synced[0]) && !fstat(fd, &st))
+		synced[syncs++] = st.st_ino;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *path)
+{
+	struct stat st;
+
+	need(!stat(path, &st), path);
+	for (unsigned int i = 0; i < syncs; i++)
+		if (synced[i] == st.st_ino)
+			return true;
+	return false;
+}
 
 static int file_of(const void *bytes, size_t length)
 {
@@ -166,6 +191,7 @@ static void test_rounds(void)
 	const struct stream_info *i = NULL;
 	struct stream_in *in = NULL;
 	unsigned int good = 0;
+	char above[64];
 	struct stat st;
 	struct err e;
 
@@ -192,6 +218,9 @@ static void test_rounds(void)
 	is_text(i->node, "mail2", "and who wrote it");
 	ok(!stat(pair->resolve.saved, &st) && (st.st_mode & 0777) == 0600, "nobody else may read it");
 	is_number(files_in(vio.save_dir), 1, "the directory was made, and nothing else is in it");
+	snprintf(above, sizeof(above), "%s/a", root);
+	ok(was_synced(vio.save_dir) && was_synced(above) && was_synced(root),
+	   "durably, with what was made above it");
 	stream_in_free(in);
 }
 

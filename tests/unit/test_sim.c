@@ -6,74 +6,13 @@
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c
- * needs: userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/follow.c userspace/agent/task.c
- * needs: userspace/agent/replace.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c
  */
-#include "sim.h"
+#include "sim_story.h"
 
-#include "pair.h"
 #include "tap.h"
-
-static struct sim sim;
-static bool verbose;
-
-static void begin(unsigned int nodes, uint64_t seed)
-{
-	sim_init(&sim, nodes, seed);
-	sim.verbose = verbose;
-}
-
-static void finish(const char *name)
-{
-	ok(!sim.broken, "%s: no invariant is broken%s%s%s%s", name, sim.broken ? ": " : "",
-	   sim.broken ? sim.broken : "", sim.broken ? ": " : "", sim.broken ? sim.detail : "");
-	sim_exit(&sim);
-}
-
-static bool connected(const struct sim *s)
-{
-	for (unsigned int i = 0; i < s->nodes; i++)
-		for (unsigned int p = 0; p < s->node[i].volume->pair_count; p++)
-			if (!s->node[i].volume->pair[p]->have_theirs)
-				return false;
-	return true;
-}
-
-static bool promote(struct sim_node *n, bool force, bool peer_dead)
-{
-	sim_primary(n, force, peer_dead);
-	sim_until(&sim, sim_answered, 30000);
-	return n->request_ok && n->kernel.primary;
-}
-
-static void show(void)
-{
-	for (unsigned int i = 0; i < sim.nodes; i++) {
-		struct sim_node *n = &sim.node[i];
-
-		printf("# %s: %s%s\n", n->name, n->kernel.primary ? "primary" : "secondary",
-		       n->running ? "" : ", no agent");
-		for (unsigned int p = 0; n->running && p < n->volume->pair_count; p++)
-			printf("#   %s: phase %d, %s, %s\n", n->volume->pair[p]->peer->name,
-			       n->volume->pair[p]->phase, pair_state_word(n->volume->pair[p]),
-			       n->volume->pair[p]->reason);
-	}
-}
-
-static bool settled(const char *name)
-{
-	bool live = sim_until(&sim, sim_all_live, 120000), equal;
-
-	sim.writing = false;
-	sim_run(&sim, 200);
-	equal = sim_equal(&sim);
-	ok(live, "%s: live in the end", name);
-	ok(equal, "%s: copies are equal and no acknowledged write is lost", name);
-	if (!live || !equal)
-		show();
-	return live && equal;
-}
 
 /* ---------------------------------------------------------- scenarios --- */
 
@@ -82,68 +21,68 @@ static void first_join(unsigned int nodes, uint64_t seed)
 	char name[64];
 
 	snprintf(name, sizeof(name), "first join of %u", nodes);
-	begin(nodes, seed);
-	ok(sim_until(&sim, connected, 5000), "%s: connected", name);
+	story_begin(nodes, seed);
+	ok(sim_until(&sim, story_connected, 5000), "%s: connected", name);
 	sim_run(&sim, 2000);
 	ok(!sim_primary_node(&sim), "%s: new copies wait", name);
 	sim.writing = true;
-	ok(promote(&sim.node[nodes - 1], false, false), "%s: primary by consent: %s", name,
+	ok(story_promote(&sim.node[nodes - 1], false, false), "%s: primary by consent: %s", name,
 	   sim.node[nodes - 1].request_text);
-	settled(name);
-	finish(name);
+	story_settled(name);
+	story_finish(name);
 }
 
 static void hand_over(uint64_t seed)
 {
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
-	settled("hand-over");
-	ok(!promote(&sim.node[1], false, false), "the other is refused: %s",
+	story_settled("hand-over");
+	ok(!story_promote(&sim.node[1], false, false), "the other is refused: %s",
 	   sim.node[1].request_text);
 	ok(strstr(sim.node[1].request_text, "node0"), "and told who is primary");
 	sim_secondary(&sim.node[0]);
 	sim_until(&sim, sim_answered, 5000);
 	sim.writing = true;
-	ok(promote(&sim.node[1], false, false), "after the demotion it is granted: %s",
+	ok(story_promote(&sim.node[1], false, false), "after the demotion it is granted: %s",
 	   sim.node[1].request_text);
 	sim_run(&sim, 1000);
-	settled("hand-over back");
+	story_settled("hand-over back");
 	/* It may become primary before the two have joined, or after. */
 	ok(!strcmp(sim.node[0].told, "role-changed;peer-back node1;role-changed;") ||
 	   !strcmp(sim.node[0].told, "peer-back node1;role-changed;role-changed;"),
 	   "hand-over: what hooks are told: %s", sim.node[0].told);
 	is_text(sim.node[1].told, "peer-back node0;role-changed;", "hand-over: and on the other node");
-	finish("hand-over");
+	story_finish("hand-over");
 }
 
 static void fail_over(uint64_t seed)
 {
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
-	settled("before the crash");
+	story_settled("before the crash");
 	sim.writing = true;
 	sim_run(&sim, 500);
 	sim_power_off(&sim.node[0]);
 	sim_run(&sim, 100);
-	ok(!promote(&sim.node[1], false, false), "not without a word about the peer: %s",
+	ok(!story_promote(&sim.node[1], false, false), "not without a word about the peer: %s",
 	   sim.node[1].request_text);
 	sim_run(&sim, 100);
-	ok(promote(&sim.node[1], false, true), "with --peer-dead: %s", sim.node[1].request_text);
+	ok(story_promote(&sim.node[1], false, true), "with --peer-dead: %s", sim.node[1].request_text);
 	sim_run(&sim, 1000);
 	is_text(sim.node[1].told, "peer-back node0;peer-lost node0;role-changed;",
 		"fail-over: what hooks are told");
 	sim_power_on(&sim.node[0]);
-	settled("after the crash");
+	story_settled("after the crash");
 	is_text(sim.node[1].told, "peer-back node0;peer-lost node0;role-changed;peer-back node0;",
 		"fail-over: and when the peer is back");
 	ok(sim.node[1].kernel.primary && !sim.node[0].kernel.primary, "the survivor leads");
-	ok(!promote(&sim.node[0], false, true), "a living peer is not dead: %s",
+	ok(!story_promote(&sim.node[0], false, true), "a living peer is not dead: %s",
 	   sim.node[0].request_text);
-	finish("fail-over");
+	story_finish("fail-over");
 }
 
 static unsigned int all_dirty(const struct sim_node *n)
@@ -161,31 +100,31 @@ static void survivors(uint64_t seed)
 {
 	unsigned int found;
 
-	begin(3, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(3, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
-	settled("three nodes before the crash");
+	story_settled("three nodes before the crash");
 	sim_run(&sim, 1000);
 	sim_power_off(&sim.node[0]);
 	sim_run(&sim, 100);
 	found = all_dirty(&sim.node[1]) + all_dirty(&sim.node[2]);
 	ok(found < SK_BLOCKS, "the survivors are in doubt of what was written lately: %u blocks", found);
-	ok(promote(&sim.node[1], false, true), "one takes over: %s", sim.node[1].request_text);
-	ok(!promote(&sim.node[2], false, true), "not the other, too: %s", sim.node[2].request_text);
+	ok(story_promote(&sim.node[1], false, true), "one takes over: %s", sim.node[1].request_text);
+	ok(!story_promote(&sim.node[2], false, true), "not the other, too: %s", sim.node[2].request_text);
 	sim_run(&sim, 5000);
 	sim_power_on(&sim.node[0]);
-	settled("three nodes after the crash");
-	finish("three nodes, one lost");
+	story_settled("three nodes after the crash");
+	story_finish("three nodes, one lost");
 }
 
 static void agent_restart(uint64_t seed)
 {
 	struct repl_id generation;
 
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	sim_until(&sim, sim_all_live, 60000);
 	generation = sim.node[0].kernel.generation;
@@ -198,17 +137,17 @@ static void agent_restart(uint64_t seed)
 	sim_run(&sim, 1000);
 	sim_agent_start(&sim.node[1]);
 	sim_agent_start(&sim.node[0]);
-	settled("agents restart");
+	story_settled("agents restart");
 	ok(!memcmp(&generation, &sim.node[0].kernel.generation, sizeof(generation)),
 	   "the kernels did not notice: the generation is the same");
-	finish("agents restart");
+	story_finish("agents restart");
 }
 
 static void simultaneous(uint64_t seed)
 {
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim_until(&sim, sim_all_live, 60000);
 	sim_secondary(&sim.node[0]);
 	sim_until(&sim, sim_answered, 5000);
@@ -217,20 +156,20 @@ static void simultaneous(uint64_t seed)
 	sim_until(&sim, sim_answered, 30000);
 	ok(sim.node[0].kernel.primary + sim.node[1].kernel.primary <= 1,
 	   "two ask at once: at most one is granted");
-	settled("two ask at once");
-	finish("two ask at once");
+	story_settled("two ask at once");
+	story_finish("two ask at once");
 }
 
 /* Nobody writes, so no delta tells the follower that the leader has begun anew. */
 static void half_a_link(uint64_t seed)
 {
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
 	sim.half_links = 3;
-	promote(&sim.node[0], false, false);
+	story_promote(&sim.node[0], false, false);
 	ok(sim_until(&sim, sim_all_live, 5000) && !sim.half_links,
 	   "three links of which the leader's end fails: live within 5 s");
-	finish("half a link");
+	story_finish("half a link");
 }
 
 static bool many_links(const struct sim *s)
@@ -241,29 +180,29 @@ static bool many_links(const struct sim *s)
 /* Links end before their keys are worn, and others take their place under the load. */
 static void worn_keys(uint64_t seed)
 {
-	begin(2, seed);
+	story_begin(2, seed);
 	for (unsigned int i = 0; i < 2; i++)
 		sim.node[i].core.link_bytes = 48 << 20;
 	/* Between two looks this load adds more to so small a limit than any to the real one. */
 	sim.link_bytes = 96 << 20;
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	ok(sim_until(&sim, many_links, 3600000), "worn keys: links are replaced");
 	ok(sim.written > 5 * ((48ull << 20) * 8 / 10 >> REPL_BLOCK_SHIFT),
 	   "worn keys: none of them much earlier than needed: %llu writes",
 	   (unsigned long long)sim.written);
-	settled("worn keys");
-	finish("worn keys");
+	story_settled("worn keys");
+	story_finish("worn keys");
 }
 
 static void rounds(uint64_t seed)
 {
 	unsigned int granted = 0;
 
-	begin(3, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(3, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	for (unsigned int i = 1; i < 7; i++) {
 		sim.writing = true;
 		sim_until(&sim, sim_all_live, 60000);
@@ -272,11 +211,11 @@ static void rounds(uint64_t seed)
 		sim_secondary(sim_primary_node(&sim));
 		sim_until(&sim, sim_answered, 5000);
 		sim_until(&sim, sim_all_live, 60000);
-		granted += promote(&sim.node[i % 3], false, false);
+		granted += story_promote(&sim.node[i % 3], false, false);
 	}
 	is_number(granted, 6, "three nodes in turn: each is granted it");
-	settled("three nodes in turn");
-	finish("three nodes in turn");
+	story_settled("three nodes in turn");
+	story_finish("three nodes in turn");
 }
 
 /*
@@ -287,9 +226,9 @@ static bool hurried(uint64_t seed)
 {
 	bool good = true;
 
-	begin(3, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(3, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	for (unsigned int i = 0; i < 12 && good && !sim.broken; i++) {
 		struct sim_node *from;
@@ -303,7 +242,7 @@ static bool hurried(uint64_t seed)
 		sim_until(&sim, sim_answered, 5000);
 		sim_run(&sim, sim_random(&sim, 3) * sim_random(&sim, 40));
 		for (unsigned int n = 1; good && n < 4 && !sim_primary_node(&sim); n++)
-			promote(&sim.node[(from->index + n) % 3], false, false);
+			story_promote(&sim.node[(from->index + n) % 3], false, false);
 	}
 	good = good && sim_until(&sim, sim_all_live, 60000);
 	sim.writing = false;
@@ -312,7 +251,7 @@ static bool hurried(uint64_t seed)
 	if (!good) {
 		printf("# seed %llu: %s %s\n", (unsigned long long)seed,
 		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
-		show();
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -339,15 +278,15 @@ static bool ends_at(uint16_t type, unsigned int nth, bool after, bool power, uin
 {
 	bool good;
 
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	sim_until(&sim, sim_all_live, 60000);
 	sim_run(&sim, 300);
 	sim_power_off(&sim.node[0]);
 	sim_run(&sim, 100);
-	promote(&sim.node[1], false, true);
+	story_promote(&sim.node[1], false, true);
 	sim_run(&sim, 200 + sim_random(&sim, 300));
 	sim.break_type = type;
 	sim.break_nth = nth;
@@ -372,7 +311,7 @@ static bool ends_at(uint16_t type, unsigned int nth, bool after, bool power, uin
 		printf("# %s %u, %s%s, seed %llu: %s %s\n", msg_name(type), nth, after ? "the last" : "lost",
 		       power ? ", power fails" : "", (unsigned long long)seed,
 		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
-		show();
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -399,11 +338,6 @@ static void ends_anywhere(uint64_t seed)
 
 /* -------------------------------------------------------------- epochs -- */
 
-static struct pair *pair_of(unsigned int n)
-{
-	return sim.node[n].volume->pair[0];
-}
-
 static bool second_syncs(const struct sim *s)
 {
 	return s->node[1].running && pair_following(s->node[1].volume->pair[0]);
@@ -417,14 +351,14 @@ static bool second_commits(const struct sim *s)
 /* node0 is primary and has written much that node1 lacks; they meet again. */
 static void long_apart(uint64_t seed)
 {
-	begin(2, seed);
+	story_begin(2, seed);
 	sim.ordered = true;
 	/* So that more is staged than a join may apply. */
 	sim.join_limit_ms = 60;
 	for (unsigned int i = 0; i < 2; i++)
 		sim.node[i].volume->set.join_limit_ms = sim.join_limit_ms;
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	sim_until(&sim, sim_all_live, 60000);
 	sim_partition(&sim, 0, 1, true);
@@ -442,14 +376,14 @@ static void catches_up(uint64_t seed)
 	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync after a long time apart");
 	ok(sim.node[1].commits >= 2, "epochs: by way of one in between: %u", sim.node[1].commits);
 	ok(sim.node[0].kernel.epoch > epoch, "epochs: it has a number of its own");
-	settled("epochs");
-	finish("epochs");
+	story_settled("epochs");
+	story_finish("epochs");
 	long_apart(seed);
 	sim.stage_most = 40;
 	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync, though it did not fit");
 	is_number(sim.node[1].commits, 0, "epochs: directly");
-	settled("epochs, directly");
-	finish("epochs, directly");
+	story_settled("epochs, directly");
+	story_finish("epochs, directly");
 	long_apart(seed);
 	sim.no_direct = true;
 	sim_agent_kill(&sim.node[1]);
@@ -459,24 +393,11 @@ static void catches_up(uint64_t seed)
 	sim.writing = false;
 	sim_run(&sim, 100000);
 	ok(sim.node[1].kernel.flags & REPL_SB_CONSISTENT, "epochs: where that is not allowed it stays as it was");
-	ok(strstr(pair_of(1)->reason, "cannot be staged"), "epochs: and says so: %s", pair_of(1)->reason);
+	ok(strstr(story_pair(1)->reason, "cannot be staged"), "epochs: and says so: %s", story_pair(1)->reason);
 	sim.stage_most = SIM_STAGE_MAX;
 	ok(sim_until(&sim, sim_all_live, 400000), "epochs: with more room it goes on by itself");
-	settled("epochs, with more room");
-	finish("epochs, with more room");
-}
-
-/* What happens to a catching up at one moment of it. */
-enum mishap { KILL_LEADER, KILL_FOLLOWER, POWER_LEADER, POWER_FOLLOWER, RESET, MISHAPS };
-
-static void happens(enum mishap what)
-{
-	if (what == KILL_LEADER || what == KILL_FOLLOWER)
-		sim_agent_kill(&sim.node[what == KILL_FOLLOWER]);
-	else if (what == POWER_LEADER || what == POWER_FOLLOWER)
-		sim_power_off(&sim.node[what == POWER_FOLLOWER]);
-	else
-		sim_reset_sessions(&sim.node[0]);
+	story_settled("epochs, with more room");
+	story_finish("epochs, with more room");
 }
 
 /*
@@ -492,7 +413,7 @@ static bool dies_at(uint64_t seed, bool applying)
 	if (applying)
 		sim_until(&sim, second_commits, 5000);
 	sim_run(&sim, sim_random(&sim, applying ? 60 : 400));
-	happens(sim_random(&sim, MISHAPS));
+	story_happens(sim_random(&sim, MISHAPS));
 	sim_run(&sim, sim_random(&sim, sim_random(&sim, 2) ? 20 : 3000));
 	for (unsigned int i = 0; i < 2; i++)
 		sim_power_on(&sim.node[i]);
@@ -507,12 +428,12 @@ static bool dies_at(uint64_t seed, bool applying)
 	sim_run(&sim, 2000);
 	good = !sim.broken && (b->kernel.flags & REPL_SB_CONSISTENT) && sim_prefix(&sim, b);
 	/* It may have been in sync, and a proof is enough then. */
-	good = good && (promote(b, false, true) || promote(b, true, false));
+	good = good && (story_promote(b, false, true) || story_promote(b, true, false));
 	good = good && sim_prefix(&sim, b);
 	if (!good) {
 		printf("# seed %llu: %s %s: %s\n", (unsigned long long)seed,
 		       sim.broken ? sim.broken : "no past state", sim.detail, b->request_text);
-		show();
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -529,13 +450,14 @@ static bool goes_on_after(uint64_t seed, bool applying)
 		if (applying)
 			sim_until(&sim, second_commits, 5000);
 		sim_run(&sim, sim_random(&sim, applying ? 60 : 400));
-		happens(sim_random(&sim, MISHAPS));
+		story_happens(sim_random(&sim, MISHAPS));
 		sim_run(&sim, sim_random(&sim, sim_random(&sim, 2) ? 20 : 3000));
 		for (unsigned int n = 0; n < 2; n++)
 			sim_power_on(&sim.node[n]);
 		if (!sim_primary_node(&sim)) {
-			sim_until(&sim, connected, 5000);
-			promote(&sim.node[0], true, false);
+			sim_until(&sim, story_connected, 5000);
+			sim_forget(&sim);
+			story_promote(&sim.node[0], true, false);
 		}
 	}
 	sim.op_failures = 0;
@@ -546,7 +468,7 @@ static bool goes_on_after(uint64_t seed, bool applying)
 	if (!good) {
 		printf("# seed %llu: %s %s\n", (unsigned long long)seed,
 		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
-		show();
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -571,8 +493,8 @@ static void epochs(uint64_t seed, unsigned int runs)
 static bool split(const struct sim *s)
 {
 	for (unsigned int i = 0; i < s->nodes; i++)
-		if (!s->node[i].running || pair_of(i)->phase != PHASE_MEET || !pair_of(i)->judged ||
-		    pair_of(i)->verdict.kind != VERDICT_SPLIT)
+		if (!s->node[i].running || story_pair(i)->phase != PHASE_MEET || !story_pair(i)->judged ||
+		    story_pair(i)->verdict.kind != VERDICT_SPLIT)
 			return false;
 	return true;
 }
@@ -583,25 +505,31 @@ static void kept(const struct sim_node *n)
 	memcpy(sim.acked, n->kernel.data, sizeof(sim.acked));
 }
 
+/* Nobody writes any more, and they meet as secondary and, perhaps, primary. */
+static bool meet_split(struct sim_node *demoted)
+{
+	sim.writing = false;
+	sim_run(&sim, 200);
+	sim_secondary(demoted);
+	sim_until(&sim, sim_answered, 5000);
+	sim_partition(&sim, 0, 1, false);
+	return sim_until(&sim, split, 60000);
+}
+
 /* Both wrote alone; node0 goes on as primary, node1 is secondary again. */
 static bool make_split(uint64_t seed)
 {
-	begin(2, seed);
-	sim_until(&sim, connected, 5000);
-	promote(&sim.node[0], false, false);
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
 	sim.writing = true;
 	sim_until(&sim, sim_all_live, 60000);
 	sim_partition(&sim, 0, 1, true);
 	sim_run(&sim, 15000);
-	if (!promote(&sim.node[1], true, false))
+	if (!story_promote(&sim.node[1], true, false))
 		return false;
 	sim_run(&sim, 300);
-	sim.writing = false;
-	sim_run(&sim, 200);
-	sim_secondary(&sim.node[1]);
-	sim_until(&sim, sim_answered, 5000);
-	sim_partition(&sim, 0, 1, false);
-	return sim_until(&sim, split, 60000);
+	return meet_split(&sim.node[1]);
 }
 
 static bool resolved(struct sim_node *n, const char *keep, bool no_save)
@@ -618,11 +546,11 @@ static void refuses(struct sim_node *n, const char *keep, const char *words, con
 	ok(!done && strstr(n->request_text, words), "split: %s: %s", name, n->request_text);
 }
 
-/* Everything that only the loser had is in the file, as it was. */
-static bool file_is(const struct sim_node *n, const uint64_t *data, const bool *dirty)
+/* Everything that only the loser had is in the file, as it was; and what the other knows to differ. */
+static bool file_has(const struct sim_node *n, const uint64_t *data, const bool *dirty, const bool *theirs)
 {
 	for (unsigned int b = 0; b < SK_BLOCKS; b++)
-		if (n->saved_block[b] != dirty[b] || (dirty[b] && n->saved[b] != data[b]))
+		if ((dirty[b] || theirs[b] || n->saved_block[b]) && (!n->saved_block[b] || n->saved[b] != data[b]))
 			return false;
 	return true;
 }
@@ -630,7 +558,7 @@ static bool file_is(const struct sim_node *n, const uint64_t *data, const bool *
 static void splits(uint64_t seed, unsigned int where, bool no_save)
 {
 	static uint64_t here[SK_BLOCKS], there[SK_BLOCKS];
-	static bool dirty[SK_BLOCKS];
+	static bool dirty[SK_BLOCKS], theirs[SK_BLOCKS];
 	struct sim_node *keep = &sim.node[0], *lose = &sim.node[1];
 	struct verdict v;
 
@@ -638,12 +566,13 @@ static void splits(uint64_t seed, unsigned int where, bool no_save)
 	memcpy(here, keep->kernel.data, sizeof(here));
 	memcpy(there, lose->kernel.data, sizeof(there));
 	memcpy(dirty, lose->kernel.slot[0].dirty, sizeof(dirty));
+	memcpy(theirs, keep->kernel.slot[0].dirty, sizeof(theirs));
 	ok(memcmp(here, there, sizeof(here)), "split: the copies differ");
 	sim_run(&sim, 60000);
 	ok(!memcmp(here, keep->kernel.data, sizeof(here)) &&
 	   !memcmp(there, lose->kernel.data, sizeof(there)), "split: nothing happens by itself");
-	ok(pair_of(0)->mine.slot_dirty_blocks && pair_of(1)->theirs.slot_dirty_blocks ==
-	   pair_of(0)->mine.slot_dirty_blocks, "split: each knows what the other would lose");
+	ok(story_pair(0)->mine.slot_dirty_blocks && story_pair(1)->theirs.slot_dirty_blocks ==
+	   story_pair(0)->mine.slot_dirty_blocks, "split: each knows what the other would lose");
 	refuses(keep, "node7", "node7 has no copy", "a node that is none");
 	refuses(keep, "node1", "node0 is primary, and its copy would go", "the one in use");
 	refuses(lose, "node1", "node0 is primary, and its copy would go", "the same, from there");
@@ -656,13 +585,60 @@ static void splits(uint64_t seed, unsigned int where, bool no_save)
 	sim.writing = true;
 	ok(resolved(&sim.node[where], "node0", no_save), "split: resolved on node%u: %s", where,
 	   sim.node[where].request_text);
-	ok(no_save ? !lose->saves : file_is(lose, there, dirty),
+	ok(no_save ? !lose->saves : file_has(lose, there, dirty, theirs),
 	   "split: what node1 had alone was %ssaved", no_save ? "not " : "");
-	settled("after a split");
-	verdict(&v, &pair_of(0)->mine, &pair_of(0)->theirs, true);
+	story_settled("after a split");
+	verdict(&v, &story_pair(0)->mine, &story_pair(0)->theirs, true);
 	ok(v.kind != VERDICT_SPLIT, "and are one volume again");
 	refuses(keep, "node0", "there is no split", "a second time");
-	finish("split");
+	story_finish("split");
+}
+
+/*
+ * node0 has gone on and is caught up with, by passes that are staged; then the connection is
+ * gone for good.  What came in these passes node0 takes for node1's affair, which has dropped
+ * it, and is promoted by force.
+ */
+static bool staged_split(uint64_t seed, uint16_t at, unsigned int nth)
+{
+	long_apart(seed);
+	sim.break_type = at;
+	sim.break_nth = nth;
+	for (unsigned int ms = 0; sim.break_type && ms < 20000; ms++)
+		sim_run(&sim, 1);
+	sim_partition(&sim, 0, 1, true);
+	sim.writing = sim.ordered = false;
+	if (sim.break_type || sim.node[1].commits)
+		return false;
+	sim_run(&sim, 15000);
+	if (!story_promote(&sim.node[1], true, false))
+		return false;
+	sim.writing = true;
+	sim_run(&sim, 100);
+	return meet_split(&sim.node[0]);
+}
+
+/* Whatever differs is in the file, though the loser's own map does not have all of it. */
+static void saves_what_was_staged(uint64_t seed, unsigned int where, uint16_t at, unsigned int nth)
+{
+	static uint64_t there[SK_BLOCKS];
+	const struct sim_node *keep = &sim.node[1], *lose = &sim.node[0];
+	unsigned int missing = 0, unknown = 0;
+
+	need(staged_split(seed, at, nth), "split: after a pass that was staged");
+	memcpy(there, lose->kernel.data, sizeof(there));
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		unknown += there[b] != keep->kernel.data[b] && !lose->kernel.slot[0].dirty[b];
+	ok(unknown, "split: %u blocks are not in the loser's map", unknown);
+	ok(resolved(&sim.node[where], "node1", false), "split: resolved on node%u: %s", where,
+	   sim.node[where].request_text);
+	kept(keep);
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		missing += there[b] != keep->kernel.data[b] &&
+			   (!lose->saved_block[b] || lose->saved[b] != there[b]);
+	ok(!missing, "split: all of them are saved: %u are not", missing);
+	story_settled("after a split with something staged");
+	story_finish("a split with something staged");
 }
 
 /* The kept node's generation is another one by the time the file is whole. */
@@ -686,8 +662,8 @@ static void changed_meanwhile(uint64_t seed)
 	kept(keep);
 	sim.writing = true;
 	ok(resolved(lose, "node0", false), "split: after another look it is: %s", lose->request_text);
-	settled("after a change");
-	finish("changed meanwhile");
+	story_settled("after a change");
+	story_finish("changed meanwhile");
 }
 
 /*
@@ -697,13 +673,13 @@ static void changed_meanwhile(uint64_t seed)
  */
 static bool split_chaos(uint64_t seed)
 {
-	bool good = make_split(seed);
+	bool good = seed % 3 ? make_split(seed) : staged_split(seed, REPL_MSG_COMMIT, 1);
 
 	sim.op_failures = 20;
 	for (int i = 0; i < 25 && good && !sim.broken; i++) {
 		struct sim_node *n = &sim.node[sim_random(&sim, 2)];
 
-		switch (sim_random(&sim, 7)) {
+		switch (sim_random(&sim, 8)) {
 		case 0:
 			sim_agent_kill(n);
 			break;
@@ -716,6 +692,10 @@ static bool split_chaos(uint64_t seed)
 		case 3:
 			sim_primary(n, true, false);
 			break;
+		case 4:
+			sim.break_type = sim_random(&sim, 2) ? REPL_MSG_MAP : REPL_MSG_RESOLVE;
+			sim.break_nth = 1 + (unsigned int)sim_random(&sim, 4);
+			break;
 		default:
 			sim_resolve(n, sim.node[sim_random(&sim, 2)].name, false);
 			break;
@@ -725,6 +705,7 @@ static bool split_chaos(uint64_t seed)
 			sim_agent_start(&sim.node[a]);
 	}
 	sim.op_failures = 0;
+	sim.break_type = 0;
 	for (unsigned int a = 0; a < 2; a++)
 		sim_agent_start(&sim.node[a]);
 	sim_run(&sim, 15000);
@@ -744,7 +725,7 @@ static bool split_chaos(uint64_t seed)
 	if (!good) {
 		printf("# SEED=%llu of a split fails: %s %s\n", (unsigned long long)seed,
 		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
-		show();
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -808,14 +789,16 @@ static void fault(void)
 	}
 }
 
-static bool chaos(unsigned int nodes, uint64_t seed)
+static bool chaos(unsigned int nodes, uint64_t seed, bool freezes)
 {
 	bool good;
 
-	begin(nodes, seed);
+	story_begin(nodes, seed);
+	for (unsigned int i = 0; i < nodes; i++)
+		sim.node[i].kernel.freezes = freezes;
 	sim.writing = true;
 	sim.op_failures = 20;
-	sim_until(&sim, connected, 5000);
+	sim_until(&sim, story_connected, 5000);
 	sim_primary(&sim.node[0], false, false);
 	for (int i = 0; i < 60 && !sim.broken; i++) {
 		sim_run(&sim, 20 + sim_random(&sim, sim_random(&sim, 4) ? 400 : 12000));
@@ -829,7 +812,7 @@ static bool chaos(unsigned int nodes, uint64_t seed)
 	sim_run(&sim, 15000);
 	/* Whoever was primary last may still be; if not, somebody has to begin. */
 	for (int i = 0; i < 10 && !sim_primary_node(&sim) && !sim.broken; i++) {
-		promote(&sim.node[i % nodes], false, false);
+		story_promote(&sim.node[i % nodes], false, false);
 		sim_run(&sim, 1000);
 	}
 	good = sim_until(&sim, sim_all_live, 120000);
@@ -837,9 +820,10 @@ static bool chaos(unsigned int nodes, uint64_t seed)
 	sim_run(&sim, 500);
 	good = good && !sim.broken && sim_equal(&sim);
 	if (!good) {
-		printf("# SEED=%llu of %u nodes fails: %s %s\n", (unsigned long long)seed, nodes,
-		       sim.broken ? sim.broken : "not live, or not equal", sim.detail);
-		show();
+		printf("# SEED=%llu of %u nodes%s fails: %s %s\n", (unsigned long long)seed, nodes,
+		       freezes ? " that freeze" : "", sim.broken ? sim.broken : "not live, or not equal",
+		       sim.detail);
+		story_show();
 	}
 	sim_exit(&sim);
 	return good;
@@ -851,13 +835,18 @@ int main(void)
 	uint64_t seed = random_seed(), first = seed;
 	unsigned int bad = 0, runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
 
-	verbose = getenv("VERBOSE");
+	story_verbose = getenv("VERBOSE");
 	if (only && !strcmp(only, "epochs")) {
 		epochs(seed, runs);
 		return tap_end();
 	}
+	if (only && !strncmp(only, "goes", 4)) {
+		ok(goes_on_after(seed, !strcmp(only, "goes-applying")), "one that goes on");
+		return tap_end();
+	}
 	if (only) {
-		ok(atoi(only) ? chaos((unsigned int)atoi(only), seed) : split_chaos(seed), "chaos");
+		ok(atoi(only) ? chaos((unsigned int)atoi(only), seed, strstr(only, "freeze")) : split_chaos(seed),
+		   "chaos");
 		return tap_end();
 	}
 	first_join(2, random_next(&seed));
@@ -873,6 +862,8 @@ int main(void)
 	splits(random_next(&seed), 0, false);
 	splits(random_next(&seed), 1, false);
 	splits(random_next(&seed), 1, true);
+	saves_what_was_staged(random_next(&seed), 0, REPL_MSG_DELTA_BEGIN, 2);
+	saves_what_was_staged(random_next(&seed), 1, REPL_MSG_COMMIT, 1);
 	changed_meanwhile(random_next(&seed));
 	survivors(random_next(&seed));
 	ends_anywhere(random_next(&seed));
@@ -882,9 +873,9 @@ int main(void)
 	ok(!bad, "chaos in a split: %u of %u runs fail", bad, 2 * runs);
 	for (unsigned int nodes = 2; nodes <= 3; nodes++) {
 		bad = 0;
-		for (unsigned int i = 0; i < runs; i++)
-			bad += !chaos(nodes, first + i);
-		ok(!bad, "chaos among %u nodes: %u of %u runs fail", nodes, bad, runs);
+		for (unsigned int i = 0; i < 2 * runs; i++)
+			bad += !chaos(nodes, first + i / 2, i % 2);
+		ok(!bad, "chaos among %u nodes: %u of %u runs fail", nodes, bad, 2 * runs);
 	}
 	return tap_end();
 }

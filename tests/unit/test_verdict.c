@@ -140,8 +140,10 @@ static const char *other_rule(const struct copy *a, const struct copy *b, enum v
 	bool unrelated = has(a, REPL_MV_IDENTITY) && has(b, REPL_MV_IDENTITY) &&
 			 !same(&a->uuid, &b->uuid);
 
-	if (kind == VERDICT_WAIT && (has(a, REPL_MV_CONSISTENT) || has(b, REPL_MV_CONSISTENT)))
-		return "only two copies that are not consistent wait";
+	if (kind == VERDICT_WAIT && both_consistent)
+		return "two consistent copies never wait";
+	if (kind == VERDICT_WAIT && has(a, REPL_MV_CONSISTENT) && !verdict_went_on(b, a))
+		return "one waits for a copy that is not consistent only if that went on";
 	if (kind == VERDICT_UNRELATED && !unrelated)
 		return "unrelated copies have two identities";
 	if (kind == VERDICT_SPLIT &&
@@ -390,6 +392,32 @@ static void first_copy(void)
 	judged(VERDICT_UNRELATED, "an interrupted copy of another volume");
 }
 
+/* What it has beyond the other may be all that is left of it. */
+static void half_but_newer(void)
+{
+	fresh();
+	b.generation = id(2);
+	b.history[0] = id(1);
+	b.slot_generation = id(1);
+	b.flags &= ~REPL_MV_CONSISTENT;
+	ok(verdict_went_on(&b, &a) && !verdict_newer(&b, &a), "one that went on, and is not whole");
+	judged(VERDICT_WAIT, "is not overwritten by one that stood still");
+	fresh();
+	a.generation = id(3);
+	a.history[0] = id(1);
+	b.generation = id(2);
+	b.history[0] = id(1);
+	b.slot_generation = id(1);
+	b.flags &= ~REPL_MV_CONSISTENT;
+	judged(VERDICT_LEAD, "until somebody has been promoted by force: it went another way then");
+	fresh();
+	b.generation = id(2);
+	b.history[0] = id(1);
+	b.slot_generation = id(1);
+	b.flags &= ~(REPL_MV_CONSISTENT | REPL_MV_IDENTITY);
+	judged(VERDICT_LEAD_FULL, "one that holds nothing is no reason to wait");
+}
+
 static void misfits(void)
 {
 	struct verdict v;
@@ -436,6 +464,7 @@ int main(void)
 	two_generations();
 	resolutions();
 	first_copy();
+	half_but_newer();
 	misfits();
 	return tap_end();
 }

@@ -20,7 +20,9 @@ load() { # SECONDS
 		--bsrange=4k-128k --size=40m --runtime="$2" --time_based --norandommap --fdatasync=40 \
 		--allow_file_create=0 --verify=crc32c --verify_backlog=500 "${@:3}"
 }
-ok "random writes with overlaps at depth 64 verify" load a 5
+ok "random writes with overlaps at depth 64 verify" load a 4
+is "$(cat /sys/block/repl0/queue/fua)" 1 "the disk takes FUA"
+ok "and those with FUA" load a 3 --sync=dsync
 ok "zeroes" run_quiet blkdiscard -z -o 2M -l 8M /dev/repl0
 ok "discards" run_quiet blkdiscard -o 20M -l 5M /dev/repl0
 ok "equal after that" copies_equal a b
@@ -32,9 +34,10 @@ writer=$!
 wait_for 60 "a notices the loss" eval '[ "$(peer_state a b)" != live ]'
 wait "$writer"
 dirty=$(status_of a '.peers[0].dirty_bytes')
-ok "exactly what was written after the flush is dirty ($dirty bytes)" [ "$dirty" -ge $((400 << 10)) -a "$dirty" -le $((2 << 20)) ]
+is "$dirty" $((400 << 10)) "exactly what was written after the flush is dirty"
 link_heal b
 ok "caught up after the break" wait_live a b 120
+is "$(status_of a '.peers[0].caught_up.bytes')" $((400 << 10)) "which is what was sent, and no more"
 ok "equal after the break" copies_equal a b
 before=$(status_of a .generation)
 isnt "$before" "" "a generation is shown"

@@ -91,6 +91,17 @@ ctl() { # NAME SUBCOMMAND [ARG...]
 	in_node "$name" repl-ctl --config "$(node_dir "$name")" "$@"
 }
 
+# The helper that repl-failover.socket would start; what it runs gets these variables.
+failover_listen() { # NAME [VARIABLE=VALUE...]
+	local name=$1 dir
+	dir=$(node_dir "$name")
+	shift
+	printf '#!/bin/bash\nexec repl-failover --config %s serve\n' "$dir" >"$dir/serve"
+	chmod +x "$dir/serve"
+	in_node "$name" env "$@" socat "UNIX-LISTEN:$dir/failover.sock,fork" "EXEC:$dir/serve" >>"$dir/served" 2>&1 &
+	wait_for 20 "the helper of $name" test -S "$dir/failover.sock"
+}
+
 node_disk() { echo "/dev/repl${NODE_MINOR[$1]}"; }
 
 # For a path alone there is a quicker way than jq.
@@ -152,13 +163,10 @@ repl_stop() {
 volume_bytes() { status_of "$1" .size; }
 
 copies_equal() { # NAME NAME... : the data areas of the backing devices, as they are on stable media
-	local first="" name sha
-	for name in "$@"; do
-		sha=$(data_sha "${NODE_DEV[$name]}" "$(volume_bytes "$name")")
-		[ -z "$first" ] || [ "$sha" = "$first" ] || {
-			echo "$name differs from $1"
-			return 1
-		}
-		first=$sha
+	local name bytes
+	bytes=$(volume_bytes "$1")
+	for name in "${@:2}"; do
+		[ "$(volume_bytes "$name")" = "$bytes" ] || { echo "$name is of another size than $1"; return 1; }
+		same "${NODE_DEV[$1]}" "${NODE_DEV[$name]}" "$bytes" || return 1
 	done
 }

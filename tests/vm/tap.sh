@@ -39,10 +39,16 @@ ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command succeeds
 	if run_quiet "$@"; then pass "$what"; else fail "$what"; fi
 }
 
+# A command that was not there, or could not be run, has not failed: nor has "wait", which knows no child in a subshell.
 not_ok() { # DESCRIPTION COMMAND [ARG...] : passes when the command fails
-	local what=$1 out
+	local what=$1 out rc=0
 	shift
-	if out=$("$@" 2>&1); then fail "$what" "succeeded: $*" "$out"; else pass "$what"; fi
+	out=$("$@" 2>&1) || rc=$?
+	case $rc in
+	0) fail "$what" "succeeded: $*" "$out" ;;
+	126 | 127) fail "$what" "was not run: $*" "$out" ;;
+	*) pass "$what" ;;
+	esac
 }
 
 is() { # GOT EXPECTED DESCRIPTION

@@ -37,8 +37,10 @@ enum action_kind {
 	ACTION_OP,		/* begin 'op' */
 	ACTION_ASK,		/* the volume's arbiter, about 'expect' and 'want', which are noted first */
 	ACTION_ASKED,		/* drop that note: it has been answered, and the answer is in use or of none */
+	ACTION_SURVEY,		/* 'data' is a SURVEY of 'conn': tell it of the volumes here */
+	ACTION_SURVEYED,	/* to the request 'request': 'data' is what the peer 'subject' has told, 'type' and 'text' why nothing */
 	ACTION_REGISTER,	/* this node is the witness: 'data' is an ASK of 'conn', 'pair' is NULL */
-	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it */
+	ACTION_FORGET,		/* the pair is gone: drop what the shell keeps for it; 'ok': then member_free() */
 	ACTION_REMOVED,		/* the volume is down: drop what the shell keeps for it */
 	ACTION_HOOK,		/* 'data' is a struct notice: programs may want to know */
 	ACTION_HELP,		/* ask this node's failover helper, for 'pair'; 'ok': only to check */
@@ -74,6 +76,7 @@ enum op_kind {
 	OP_STAGE_SEAL,		/* the volume's staging file is whole; 'moved' says how much is in it */
 	OP_STAGE_APPLY,		/* its blocks, marked for the slots of 'mask' first, and flushed */
 	OP_STAGE_DROP,
+	OP_STAGE_FIND,		/* once more what could not be read at the start; 'staged' says what it is */
 	OP_SAVE,		/* the blocks of the cut as a stream; done: durable, 'text' is the file */
 	/* What a verify does, of pair->verify.  compare.c. */
 	OP_VERIFY_OPEN,		/* digests: new ones, or those that are stored */
@@ -114,6 +117,7 @@ struct op_result {
 	bool staging;		/* it was the staging file that failed, nothing else */
 	const char *text;	/* why; OP_SAVE: where; or NULL */
 	struct msg_moved moved;	/* OP_DELTA_SEND, OP_DELTA_APPLY */
+	const struct staged *staged;	/* OP_STAGE_FIND */
 };
 
 struct action {

@@ -21,6 +21,8 @@
 #include "link.h"
 #include "log.h"
 #include "mapsend.h"
+#include "member.h"
+#include "nodes.h"
 #include "save.h"
 #include "stage.h"
 #include "witness.h"
@@ -134,6 +136,9 @@ static void begin(struct agent *a, const struct action *act)
 	case OP_STAGE_DROP:
 		stage_drop(a, act->volume, op);
 		break;
+	case OP_STAGE_FIND:
+		stage_look(a, act->volume);
+		break;
 	case OP_SAVE:
 		save_start(io, op);
 		break;
@@ -203,12 +208,21 @@ static void carry_out(struct agent *a, const struct action *act)
 	case ACTION_ASKED:
 		ask_done(act->volume);
 		break;
+	case ACTION_SURVEY:
+		if (c)
+			nodes_tell(a, c, (const struct repl_msg_survey *)act->data);
+		break;
+	case ACTION_SURVEYED:
+		control_surveyed(a, act);
+		break;
 	case ACTION_REGISTER:
 		if (c)
 			witness_asked(a, c, act->data);
 		break;
 	case ACTION_FORGET:
 		forget(a, act->pair);
+		if (act->ok)
+			member_free(act->pair);
 		break;
 	case ACTION_REMOVED:
 		bring_down(a, act->volume);

@@ -205,6 +205,8 @@ void core_arbiter_found(struct volume *v, const struct repl_id *expect, const st
 	a->step = ARBITER_ASKS;
 	a->expect = *expect;
 	a->want = *want;
+	/* If that is granted, nobody else can be primary any more, nor will anybody think of it. */
+	a->promotes = v->set.takeover_ms;
 	a->since = a->at = v->core->now;
 	note(a, "asked before the agent was started anew, and not answered then");
 }

@@ -97,15 +97,57 @@ void ask_found(struct volume *v, const struct kernel_volume *k)
 
 /* ------------------------------------------------------------- ending --- */
 
+/* A program that was killed and has not ended: it may wait for a disk, or a server, for ever. */
+struct left {
+	struct left *next;
+	pid_t pid;
+	struct repl_id copy_id;
+};
+
+static struct left *left;
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) ? errno != EINTR : info.si_pid;
+}
+
+static void leave(const struct ask *k)
+{
+	struct left *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		abort();
+	*l = (struct left){ .next = left, .pid = k->pid, .copy_id = k->volume->k.copy_id };
+	left = l;
+}
+
+/* Return: whether one of this copy is among those that have not ended. */
+static bool sweep(const struct repl_id *copy_id)
+{
+	bool found = false;
+
+	for (struct left **at = &left, *l; (l = *at);) {
+		if (has_ended(l->pid)) {
+			*at = l->next;
+			free(l);
+			continue;
+		}
+		found |= copy_id && id_equal(copy_id, &l->copy_id);
+		at = &l->next;
+	}
+	return found;
+}
+
 static void end_program(struct ask *k)
 {
-	siginfo_t info;
 	int fd;
 
 	if (k->pid) {
 		kill(-k->pid, SIGKILL);
-		while (waitid(P_PID, (id_t)k->pid, &info, WEXITED) && errno == EINTR)
-			;
+		leave(k);
+		sweep(NULL);
 	}
 	k->pid = 0;
 	fd = k->exited.fd;
@@ -387,6 +429,10 @@ static void run_program(struct ask *k)
 	};
 	int out[2], ret, fd;
 
+	if (sweep(&v->k.copy_id)) {
+		answer(k, REGISTER_UNKNOWN, "the one that was asked before was killed, and has not ended yet");
+		return;
+	}
 	if (pipe2(out, O_CLOEXEC)) {
 		answer(k, REGISTER_UNKNOWN, strerror(errno));
 		return;
@@ -445,6 +491,7 @@ void ask_tick(struct agent *a)
 {
 	uint64_t now = loop_now();
 
+	sweep(NULL);
 	for (struct volume *v = a->core.volumes; v; v = v->next) {
 		struct ask *k = agent_volume_io(v)->ask;
 

@@ -14,6 +14,7 @@
 #include "ask.h"
 #include "kops.h"
 #include "log.h"
+#include "member.h"
 #include "openers.h"
 #include "place.h"
 #include "stage.h"
@@ -78,6 +79,37 @@ static void learn_peers(struct agent *a)
 	}
 }
 
+/*
+ * What the file says is sound in itself.  But what the volume came up with counts until it is
+ * down: a link that ends for good would freeze it, or ask the arbiter.
+ */
+static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
+{
+	uint32_t interval = cp->mode == CONFIG_MODE_ROLLING ? cp->interval_ms : 0;
+	const struct volume *v = p->volume;
+
+	if (interval && (v->set.arbiter || v->k.on_peer_loss != REPL_LOSS_CONTINUE || v->pair_count > 1)) {
+		log_warn(v->name, "it came up with an arbiter, on-peer-loss = freeze or more peers: that %s is to be "
+			 "rolling counts when it comes up next", p->peer->name);
+		return;
+	}
+	p->roll.interval_ms = interval;
+}
+
+/* Whether its peers are rolling: what is up changes over to what the files say now. */
+static void learn_modes(struct agent *a)
+{
+	for (struct volume *v = a->core.volumes; v; v = v->next) {
+		const struct config_volume *cv = config_find_volume(&a->config, v->name);
+
+		for (unsigned int i = 0; cv && i < v->pair_count; i++)
+			for (size_t j = 0; j < cv->peer_count; j++)
+				if (!strcmp(cv->peer[j].name, v->pair[i]->peer->name))
+					learn_mode(v->pair[i], &cv->peer[j]);
+		core_get(v);
+	}
+}
+
 int bring_config(struct agent *a, const char *volume, struct err *e)
 {
 	struct mistake mistake = { .volume = volume, .e = e };
@@ -105,6 +137,7 @@ int bring_config(struct agent *a, const char *volume, struct err *e)
 	a->config = *fresh;
 	free(fresh);
 	learn_peers(a);
+	learn_modes(a);
 	return 0;
 }
 
@@ -286,6 +319,20 @@ static void set_arbiter(struct agent *a, const struct config_volume *cv,
 		memcpy(set->arbiter_tag, cp->key.b, sizeof(set->arbiter_tag));
 }
 
+static void find_staged(struct volume *v, const struct kernel_volume *k)
+{
+	struct staged staged;
+	struct err e = { "" };
+	int ret = stage_find(agent_volume_io(v), v->name, &staged, &e);
+
+	if (ret > 0)
+		core_staged(v, &staged);
+	else if (ret && (k->sb_flags & REPL_SB_IDENTITY) && !(k->sb_flags & REPL_SB_CONSISTENT))
+		core_unread(v, e.text);
+	else if (ret)
+		log_warn(v->name, "%s; this copy does not need it", e.text);
+}
+
 /* The kernel has it: the core's turn.  Takes the data descriptor. */
 static void take_over(struct bring *b, const struct kernel_volume *k, bool unclean)
 {
@@ -293,7 +340,6 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	const struct config_volume *cv = config_find_volume(&a->config, b->name);
 	struct volume_io *vio = calloc(1, sizeof(*vio));
 	struct volume_settings set;
-	struct staged staged;
 	struct volume *v;
 
 	if (!cv || !vio) {
@@ -322,9 +368,11 @@ static void take_over(struct bring *b, const struct kernel_volume *k, bool uncle
 	v = core_volume_up(&a->core, b->name, &set, unclean, vio);
 	if (!v)
 		abort();
+	v->k.on_peer_loss = k->on_peer_loss;	/* the rest comes with the first snapshot */
 	add_pairs(a, v, cv);
-	if (k->role == REPL_ROLE_SECONDARY && stage_find(vio, b->name, &staged))
-		core_staged(v, &staged);
+	learn_modes(a);
+	if (k->role == REPL_ROLE_SECONDARY)
+		find_staged(v, k);
 	if (set.arbiter)
 		ask_found(v, k);
 	core_start(v);
@@ -485,6 +533,58 @@ void bring_up(struct agent *a, uint32_t request, const char *name)
 	} else {
 		begin(bring_new(a, request, name));
 	}
+}
+
+/* What the file says by now.  Return: whether it names the node; if it cannot be read, answered with -1. */
+static int read_peers(struct agent *a, const struct core_request *r, const char *node)
+{
+	const struct config_volume *cv;
+	struct err e = { "" };
+
+	if (bring_config(a, r->volume, &e)) {
+		core_reply(&a->core, r->id, false, "%s", e.text);
+		return -1;
+	}
+	cv = config_find_volume(&a->config, r->volume);
+	for (size_t i = 0; cv && i < cv->peer_count; i++)
+		if (!strcmp(cv->peer[i].name, node))
+			return 1;
+	return 0;
+}
+
+void bring_peer_add(struct agent *a, const struct core_request *r, const char *node)
+{
+	int named = read_peers(a, r, node);
+	const struct config_peer *cp;
+	const struct core_peer *peer;
+	struct pair *p;
+
+	if (named < 0)
+		return;
+	cp = config_find_peer(&a->config.agent, node);
+	peer = cp ? core_peer_by_key(&a->core, cp->key.b) : NULL;
+	if (!named || !peer) {
+		core_reply(&a->core, r->id, false, "%s: %s", node, named ? "it cannot be used: see agent.conf" :
+			   "the volume's file does not name it");
+		return;
+	}
+	p = member_new(&a->core, r, peer);
+	if (!p)
+		return;
+	p->io = pair_io_new(a, p);
+	/* It was no pair yet when the file was read. */
+	learn_modes(a);
+	member_begin(p, r->id);
+}
+
+void bring_peer_remove(struct agent *a, const struct core_request *r, const char *node)
+{
+	int named = read_peers(a, r, node);
+
+	if (named > 0)
+		core_reply(&a->core, r->id, false, "%s: the volume's file names it still", node);
+	else if (!named)
+		member_remove(&a->core, r, node);
 }
 
 void bring_found(struct agent *a)

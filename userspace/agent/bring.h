@@ -8,6 +8,12 @@
 /** bring_up - "up": read the configuration anew, attach, and answer the request */
 void bring_up(struct agent *a, uint32_t request, const char *name);
 
+/** bring_peer_add - "peer-add": the volume's file names @node now */
+void bring_peer_add(struct agent *a, const struct core_request *r, const char *node);
+
+/** bring_peer_remove - "peer-remove": it does not any more */
+void bring_peer_remove(struct agent *a, const struct core_request *r, const char *node);
+
 /** bring_found - at start: take over every volume that the kernel has */
 void bring_found(struct agent *a);
 

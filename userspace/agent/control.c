@@ -15,7 +15,9 @@
 #include "bring.h"
 #include "id.h"
 #include "log.h"
+#include "nodes.h"
 #include "status.h"
+#include "survey.h"
 #include "witness.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
@@ -29,6 +31,7 @@ struct client {
 	int fd;
 	bool may_change;
 	uint32_t request;	/* under way; 0: none */
+	json_t *nodes;		/* what the others have told so far; NULL: they are not asked */
 	uint64_t moved_at;	/* bytes, in either direction */
 	char in[CONTROL_LINE_MAX];
 	size_t in_have;
@@ -63,6 +66,7 @@ static void drop(struct client *c)
 	ctl->others -= !c->may_change;
 	loop_unwatch(&ctl->agent->loop, &c->watch);
 	close(c->fd);
+	json_decref(c->nodes);
 	free(c->out);
 	free(c);
 }
@@ -188,6 +192,9 @@ static bool answer(struct client *c, bool ok, const char *text)
 		json_object_set_new(j, "text", json_string(text));
 	if (!ok)
 		json_object_set_new(j, "code", json_integer(1));
+	if (c->nodes)
+		json_object_set_new(j, "nodes", c->nodes);
+	c->nodes = NULL;
 	c->request = 0;
 	c->moved_at = loop_now();
 	return say(c, j);
@@ -199,6 +206,14 @@ void control_reply(struct agent *a, uint32_t request, bool ok, const char *text)
 
 	if (c && answer(c, ok, text))
 		take_lines(c);
+}
+
+void control_surveyed(struct agent *a, const struct action *act)
+{
+	struct client *c = find(a, act->request);
+
+	if (c && c->nodes)
+		json_array_append_new(c->nodes, nodes_json(a, act));
 }
 
 /* ------------------------------------------------------------ requests -- */
@@ -247,6 +262,16 @@ static void do_replace(struct client *c, struct request *r)
 		answer(c, false, "the device needs an absolute path");
 	else
 		bring_replace(c->control->agent, &r->core, r->device, r->metadata);
+}
+
+static void do_peer_add(struct client *c, struct request *r)
+{
+	bring_peer_add(c->control->agent, &r->core, r->node);
+}
+
+static void do_peer_remove(struct client *c, struct request *r)
+{
+	bring_peer_remove(c->control->agent, &r->core, r->node);
 }
 
 static void do_take_over(struct client *c, struct request *r)
@@ -304,6 +329,12 @@ static void do_status(struct client *c, struct request *r)
 	say(c, status_json(c->control->agent, r->core.volume));
 }
 
+static void do_nodes(struct client *c, struct request *r)
+{
+	c->nodes = json_array();
+	survey_begin(&c->control->agent->core, r->core.id);
+}
+
 static void do_peers(struct client *c, struct request *r)
 {
 	(void)r;
@@ -319,8 +350,8 @@ static void do_reload(struct client *c, struct request *r)
 	(void)r;
 	if (ret)
 		err_set(&e, -ret, "%s; the configuration stays as it was", e.text);
-	answer(c, !ret, ret ? e.text : "read: new peers and addresses count from now on, what is "
-	       "said of a volume when it comes up next");
+	answer(c, !ret, ret ? e.text : "read: new peers and addresses count from now on, and a "
+	       "peer's mode and interval; what else is said of a volume when it comes up next");
 }
 
 static void do_witness_add(struct client *c, struct request *r)
@@ -365,12 +396,15 @@ static const struct command {
 	{ "secondary", do_secondary, true, true },
 	{ "resize", do_resize, true, true },
 	{ "replace", do_replace, true, true },
+	{ "peer-add", do_peer_add, true, true },
+	{ "peer-remove", do_peer_remove, true, true },
 	{ "take-over", do_take_over, true, true },
 	{ "wait", do_wait, false, true },
 	{ "resolve", do_resolve, true, true },
 	{ "verify", do_verify, true, true },
 	{ "scrub", do_scrub, true, true },
 	{ "status", do_status, false, false },
+	{ "nodes", do_nodes, false, false },
 	{ "peers", do_peers, false, false },
 	{ "reload", do_reload, true, false },
 	{ "witness-add", do_witness_add, true, true },

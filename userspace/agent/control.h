@@ -3,11 +3,12 @@
  * The administrator's socket: one JSON object per line in each direction.
  *
  *	{"cmd":"up|down|primary|secondary|resize|replace|wait|resolve|verify|scrub|
- *	 status|peers|reload",
+ *	 peer-add|peer-remove|status|nodes|peers|reload",
  *	 "volume":"spool", "size":0, "device":"/dev/sdc",
  *	 "force":false, "peer_dead":false, "for":"in-sync", "timeout":30,
  *	 "keep":"mail1", "keep_generation":"...", "discard_generation":"...", "no_save":false,
- *	 "save_to":"/srv", "peer":"mail2", "repair":"mail1", "stop":false}
+ *	 "save_to":"/srv", "peer":"mail2", "repair":"mail1", "stop":false,
+ *	 "node":"mail3"}
  *
  * is answered by any number of {"progress":"..."} and one {"ok":...}.  Everybody may
  * look; only root and the agent's own user may change something.  What all others hold
@@ -33,6 +34,9 @@ void control_stop(struct agent *a);
 
 void control_progress(struct agent *a, uint32_t request, const char *text);
 void control_reply(struct agent *a, uint32_t request, bool ok, const char *text);
+
+/** control_surveyed - ACTION_SURVEYED: it becomes a part of the answer */
+void control_surveyed(struct agent *a, const struct action *act);
 
 /** control_tick - end who is idle */
 void control_tick(struct agent *a, uint64_t now);

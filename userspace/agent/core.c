@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "arbiter.h"
+#include "member.h"
 #include "pair.h"
 #include "redo.h"
 #include "replace.h"
 #include "resize.h"
 #include "session.h"
+#include "survey.h"
 #include "task.h"
 
 void core_log(struct core *c, enum log_level level, const struct volume *v,
@@ -165,19 +167,23 @@ struct pair *core_pair_add(struct volume *v, const struct core_peer *peer)
 	return p;
 }
 
+void core_pair_start(struct pair *p)
+{
+	if (p->session)
+		return;
+	if (p->peer->lower)
+		p->dial_at = p->core->now;
+	else
+		/* Nobody dials when one of the two has a wrong key for the other. */
+		pair_reason(p, "it is %s that connects to this node, and it has not yet: see status there, "
+			    "and compare each node's repl-ctl pubkey with the other's agent.conf",
+			    p->peer->name);
+}
+
 void core_start(struct volume *v)
 {
-	for (unsigned int i = 0; i < v->pair_count; i++) {
-		struct pair *p = v->pair[i];
-
-		if (p->peer->lower)
-			p->dial_at = v->core->now;
-		else
-			/* Nobody dials when one of the two has a wrong key for the other. */
-			pair_reason(p, "it is %s that connects to this node, and it has not yet: see status there, "
-				    "and compare each node's repl-ctl pubkey with the other's agent.conf",
-				    p->peer->name);
-	}
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		core_pair_start(v->pair[i]);
 	core_get(v);
 }
 
@@ -196,7 +202,7 @@ static const struct pair *find_server(const struct volume *v)
 	return NULL;
 }
 
-static unsigned int count_live(const struct volume *v)
+unsigned int core_count_live(const struct volume *v)
 {
 	unsigned int n = 0;
 
@@ -216,7 +222,7 @@ static void read_copy(struct pair *p)
 
 void core_snapshot(struct volume *v, const struct kernel_volume *k)
 {
-	unsigned int live = count_live(v);
+	unsigned int live = core_count_live(v);
 
 	if (!k && v->task.kind == TASK_DOWN && v->task.begun)
 		return;		/* its ticket will say so */
@@ -239,7 +245,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	v->served = find_server(v);
 	redo_snapshot(v);
 	/* Peers that were told nothing, or waited in vain, may have their turn now. */
-	for (unsigned int i = 0; i < v->pair_count && live > count_live(v); i++)
+	for (unsigned int i = 0; i < v->pair_count && live > core_count_live(v); i++)
 		v->pair[i]->say = true;
 	/* First: what it has begun keeps pairs from joining. */
 	arbiter_snapshot(v);
@@ -247,6 +253,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 		pair_snapshot(v->pair[i]);
 	resize_snapshot(v);
 	replace_snapshot(v);
+	member_snapshot(v);
 	task_go(v);
 	notice_look(v);
 }
@@ -310,6 +317,7 @@ void core_tick(struct core *c)
 	struct volume *next;
 
 	session_tick(c);
+	survey_tick(c);
 	for (struct volume *v = c->volumes; v; v = next) {
 		next = v->next;
 		for (unsigned int i = 0; i < v->pair_count; i++)
@@ -334,6 +342,8 @@ static void sooner(uint64_t *at, uint64_t when)
 uint64_t core_deadline(const struct core *c)
 {
 	uint64_t at = session_deadline(c);
+
+	sooner(&at, survey_deadline(c));
 
 	for (const struct volume *v = c->volumes; v; v = v->next) {
 		for (unsigned int i = 0; i < v->pair_count; i++) {
@@ -370,6 +380,7 @@ void core_exit(struct core *c)
 		core_volume_free(v);
 	}
 	session_free_all(c);
+	survey_free_all(c);
 	while (c->waiters) {
 		struct waiter *w = c->waiters;
 

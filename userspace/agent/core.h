@@ -93,6 +93,7 @@ enum phase {
 	PHASE_L_ADD,
 	PHASE_L_ADOPT,		/* thawed; the follower adopts */
 	PHASE_L_PAUSE,		/* before the next attempt to join */
+	PHASE_L_ROLL,		/* until the next epoch is due */
 
 	PHASE_F_LOOK,
 	PHASE_F_SLOT,
@@ -107,13 +108,17 @@ enum phase {
 	PHASE_F_COMMIT,
 	PHASE_F_ADD,
 
+	PHASE_S_LEND_CUT,	/* a split's kept copy tells the loser its map */
+	PHASE_S_LEND,
 	PHASE_S_SLOT,		/* a split's loser, before it follows */
+	PHASE_S_MAP,
 	PHASE_S_CUT,
 	PHASE_S_SAVE,
 };
 
 struct core;
 struct session;
+struct survey;
 
 struct core_peer {
 	char name[REPL_NODE_MAX];
@@ -152,6 +157,7 @@ struct procedure {
 	uint64_t began_at;		/* this pass */
 	uint64_t rate;			/* bytes per second, measured; 0: not yet */
 	unsigned int passes;		/* since the last attempt to join */
+	bool rolled;			/* an epoch has ended because it was due */
 	unsigned int allowance;		/* passes before the next attempt */
 	unsigned int join_failures;
 	/* For people. */
@@ -245,6 +251,25 @@ struct verified {
 	bool coarse;			/* some hold equal blocks, too */
 };
 
+/* Of a peer that is rolling, or shall be; roll.c. */
+enum { ROLL_MINUTES = 60 };
+
+struct rolling {
+	uint32_t interval_ms;		/* 0: it is to be in sync */
+	uint64_t most;			/* bytes to be read while writes wait; as it turns out */
+	uint64_t begun_at;		/* the epoch under way */
+	uint64_t equal_at;		/* the peer has this copy as it was then; 0: not known */
+	uint64_t next_at;		/* no epoch before */
+	uint64_t minute;		/* of the newest in ->worst */
+	uint64_t worst[ROLL_MINUTES];	/* ms; how old it was, minute by minute */
+};
+
+/* What a copy that stages was before the join; until it has adopted the link it may be that still. */
+struct staged_peer {
+	struct repl_id generation;	/* zero: it is known what it is */
+	uint64_t epoch;
+};
+
 struct pair {
 	struct core *core;
 	struct volume *volume;
@@ -270,6 +295,8 @@ struct pair {
 	unsigned int broken;		/* follower: procedures that broke with something staged, one after the other */
 	uint64_t full_until;		/* follower: the same, and it may not be applied directly; 0: no */
 	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
+	struct rolling roll;
+	struct staged_peer unsure;	/* leader: the peer has not said yet that it adopted the link */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */
 
@@ -313,6 +340,7 @@ enum redo_step {
 	REDO_NONE, REDO_SEAL, REDO_GIVE_UP, REDO_APPLY, REDO_RECORD, REDO_DROP,
 	REDO_LOOK,			/* the next snapshot decides */
 	REDO_WAIT,			/* until ->at; it has failed */
+	REDO_FIND,			/* the file, which could not be read before */
 };
 
 /* What was staged becomes this copy; redo.h. */
@@ -323,6 +351,7 @@ struct redo {
 	uint32_t turn;			/* of that pair */
 	uint64_t at;
 	unsigned int failures;
+	bool unread;			/* whether there is something to apply is not known: ->what is not filled */
 	int error;
 	char why[CORE_REASON_MAX];
 };
@@ -365,6 +394,7 @@ enum task_kind {
 	TASK_RESIZE,		/* of all copies */
 	TASK_GROW,		/* of this copy, for a peer's TASK_RESIZE */
 	TASK_REPLACE,
+	TASK_MEMBER,		/* a peer comes or goes */
 };
 
 /* How far this copy is with growing. */
@@ -387,6 +417,8 @@ struct task {
 	unsigned int step;
 	enum resize_here here;
 	struct pair *asker;		/* TASK_GROW */
+	const struct core_peer *member;	/* TASK_MEMBER, which has ->looked, too */
+	bool comes;
 	char failed[CORE_REASON_MAX];	/* told when this copy's part has ended */
 };
 
@@ -461,6 +493,7 @@ struct core {
 	struct volume *volumes;
 	struct session *sessions;
 	struct waiter *waiters;
+	struct survey *surveys;
 	struct action_queue actions;
 };
 
@@ -498,12 +531,18 @@ struct pair *core_pair_add(struct volume *v, const struct core_peer *peer);
 /** core_staged - before core_start(): a whole staging file of this copy was found */
 void core_staged(struct volume *v, const struct staged *what);
 
+/** core_unread - the same: there may be one, but it cannot be read, @why; it is tried again */
+void core_unread(struct volume *v, const char *why);
+
 /*
  * Events.  Set core->now first.
  */
 
 /** core_start - after all pairs of a volume were added: begin */
 void core_start(struct volume *v);
+
+/** core_pair_start - a pair that was added to a volume which has begun: begin */
+void core_pair_start(struct pair *p);
 
 /** core_tick - a deadline has passed */
 void core_tick(struct core *c);
@@ -612,6 +651,7 @@ void core_request_gone(struct core *c, uint32_t id);
 void core_log(struct core *c, enum log_level level, const struct volume *v,
 	      const struct pair *p, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void core_get(struct volume *v);
+unsigned int core_count_live(const struct volume *v);	/* links that are live */
 void core_op(struct volume *v, struct pair *p, const struct op *op);
 void core_reply(struct core *c, uint32_t request, bool ok, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

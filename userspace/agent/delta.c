@@ -33,12 +33,13 @@ struct delta {
 	unsigned int extent_at, extent_count;
 	uint64_t next, end;		/* of the extent under way, bytes */
 	bool all_read;			/* the cut has no more extents */
-	unsigned int chunks;
+	unsigned int chunks, reading;
 	size_t chunk_bytes;
 	struct msg_range zeros;		/* found, not sent yet */
 	uint64_t allowance_at;		/* rate limit: nothing is read before */
 	bool pumping;
-	bool hurry;
+	bool hurry;			/* writes wait until all is read */
+	bool told;			/* that it is */
 };
 
 struct chunk {
@@ -261,12 +262,24 @@ int delta_want(struct delta *d, const struct repl_msg_want *m)
 	return 0;
 }
 
+/* Whoever waits for the peer to take what was read, writers need not. */
+static void tell_read(struct delta *d)
+{
+	if (!d->hurry || d->told || d->reading || !d->all_read || d->next != d->end)
+		return;
+	d->told = true;
+	agent_now(d->io->agent);
+	if (d->turn == d->io->pair->turn)
+		lead_all_read(d->io->pair);
+}
+
 static void chunk_read(struct loop_op *op, int res)
 {
 	struct chunk *c = container(op, struct chunk, op);
 	struct delta *d = c->delta;
 	char text[200];
 
+	d->reading--;
 	if (!d->io) {
 		put_chunk(c);
 	} else if (res != (int)c->length) {
@@ -276,6 +289,7 @@ static void chunk_read(struct loop_op *op, int res)
 		finish(d, res < 0 ? res : -EIO, text);
 		put_chunk(c);
 	} else if (!c->ask) {
+		tell_read(d);
 		chunk_done(c, send_chunk(c, NULL));
 	} else {
 		if (!ask(c))
@@ -337,6 +351,7 @@ static bool read_chunk(struct delta *d, const struct msg_range *r, bool ask_next
 	c->ask = ask_next;
 	c->op.done = chunk_read;
 	d->chunks++;
+	d->reading++;
 	d->chunk_bytes += c->length;
 	sqe = loop_sqe(l, &c->op);
 	io_uring_prep_read(sqe, d->data_fd, c->data, (unsigned int)c->length, c->offset);
@@ -370,6 +385,14 @@ static void say_end(struct delta *d)
 	finish(d, 0, NULL);
 }
 
+static bool has_room(const struct delta *d)
+{
+	if (d->hurry)
+		return d->chunks < DELTA_HURRY_READS && d->chunk_bytes < DELTA_HURRY;
+	return d->chunks < DELTA_READS &&
+	       d->chunk_bytes < (d->suspect.kind == SUSPECT_ALL ? DELTA_ASKED : DELTA_BYTES);
+}
+
 static void pump(struct delta *d)
 {
 	struct msg_range r;
@@ -382,8 +405,7 @@ static void pump(struct delta *d)
 		return;
 	}
 	d->pumping = true;
-	while (d->chunks < DELTA_READS &&
-	       d->chunk_bytes < (d->suspect.kind == SUSPECT_ALL ? DELTA_ASKED : DELTA_BYTES)) {
+	while (has_room(d)) {
 		if (loop_now() < d->allowance_at && too_fast(d, 0))
 			break;
 		if (!next_range(d, &r, &error))
@@ -395,6 +417,8 @@ static void pump(struct delta *d)
 		}
 	}
 	d->pumping = false;
+	if (!error)
+		tell_read(d);
 	if (error)
 		finish(d, error, "the cut cannot be read");
 	else if (d->all_read && d->next == d->end && !d->chunks)

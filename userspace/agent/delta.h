@@ -24,6 +24,8 @@ enum delta_limits {
 	DELTA_CHUNK	= 256 << 10,	/* bytes of one read */
 	DELTA_READS	= 128,		/* read, queued or asked about at a time */
 	DELTA_BYTES	= 4 << 20,	/* the same, in bytes */
+	DELTA_HURRY	= 16 << 20,	/* bytes, while writers wait: read now, sent later */
+	DELTA_HURRY_READS = 2048,
 	DELTA_ASKED	= 16 << 20,	/* bytes, if the next is to be asked about: a round trip each */
 	DELTA_EXTENTS	= 256,		/* taken from the cut at a time */
 };

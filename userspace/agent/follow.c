@@ -209,17 +209,10 @@ void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce)
 	look_then(p, agree);
 }
 
-/* Every slot but the leader's, and those that are free, learns of what is written. */
+/* Those that are free as well: a backup that has just made one for itself is not known here yet. */
 static uint32_t other_slots(const struct pair *p)
 {
-	const struct kernel_volume *k = &p->volume->k;
-	int mine = pair_slot(p);
-	uint32_t mask = 0;
-
-	for (unsigned int i = 0; i < k->slot_count; i++)
-		if (k->slot[i].index != mine)
-			mask |= 1u << k->slot[i].index;
-	return mask;
+	return ((1u << p->volume->k.slots) - 1) & ~(1u << pair_slot(p));
 }
 
 static void apply(struct pair *p)

@@ -34,6 +34,7 @@
 
 #include "id.h"
 #include "resolve.h"
+#include "roll.h"
 #include "session.h"
 #include "units.h"
 
@@ -153,11 +154,13 @@ void lead_following(struct pair *p, const struct copy *theirs)
 		pair_leave(p, true, PAIR_NO_SLOT, p->volume->k.slots);
 }
 
-static void map_step(struct pair *p)
+void lead_map_step(struct pair *p)
 {
 	session_pause(p, p->pending >= CORE_MARKS_MAX);
 	if (p->run.map_done && !p->pending) {
 		session_pause(p, false);
+		if (resolve_mapped(p))
+			return;
 		p->phase = PHASE_L_COMMIT;
 		p->then = next_step;
 		core_get(p->volume);
@@ -170,7 +173,7 @@ void lead_map(struct pair *p, const void *body, uint32_t length)
 	struct err e;
 	int count;
 
-	if (p->phase != PHASE_L_MAP || p->run.map_done)
+	if ((p->phase != PHASE_L_MAP && p->phase != PHASE_S_MAP) || p->run.map_done)
 		return;
 	count = msg_unpack_extents(extent, body, length, copy_blocks(p->mine.size), &e);
 	if (count < 0) {
@@ -181,7 +184,7 @@ void lead_map(struct pair *p, const void *body, uint32_t length)
 		mark(p, extent + i, count - i < REPL_EXTENTS_MAX ? (size_t)(count - i)
 							       : REPL_EXTENTS_MAX);
 	p->run.map_done = !length;
-	map_step(p);
+	lead_map_step(p);
 }
 
 /* ----------------------------------------------------------- one pass --- */
@@ -310,6 +313,7 @@ static void instant(struct pair *p)
 {
 	p->run.instant = true;
 	p->run.ended = p->run.all_read = p->run.held = false;
+	roll_begins(p);
 	pair_reason(p, "ends an epoch");
 	freeze(p);
 }
@@ -342,6 +346,14 @@ static void epoch_ended(struct pair *p, const struct op_result *r)
 	core_get(p->volume);
 }
 
+void lead_all_read(struct pair *p)
+{
+	if (p->phase != PHASE_L_SEND || !p->run.instant)
+		return;
+	p->run.all_read = true;
+	core_get(p->volume);
+}
+
 /* Everything was read.  If the freeze still stands, it has stood all the time: no other began. */
 static void look_at_freeze(struct pair *p)
 {
@@ -353,10 +365,14 @@ static void look_at_freeze(struct pair *p)
 
 static void commit_epoch(struct pair *p)
 {
-	bool whole = p->run.ended && p->run.held;
+	/* A secondary's has not ended by itself, and no freeze holds what it follows. */
+	bool same = (p->mine.flags & REPL_MV_PRIMARY) ||
+		    id_equal(&p->mine.generation, &p->run.epoch.generation);
+	bool whole = p->run.ended && p->run.held && same;
 
 	p->run.instant = false;
 	if (!whole) {
+		roll_late(p);
 		join_failed(p, "the epoch did not end within the join limit");
 		return;
 	}
@@ -429,6 +445,19 @@ static void next_step(struct pair *p)
 {
 	struct volume *v = p->volume;
 
+	switch (roll_next(p)) {
+	case ROLL_WAIT:
+		p->phase = PHASE_L_ROLL;
+		return;
+	case ROLL_PASS:
+		cut(p);
+		return;
+	case ROLL_EPOCH:
+		instant(p);
+		return;
+	case ROLL_NOT:
+		break;
+	}
 	if (is_small(p, dirty_bytes(p)) && (p->run.passes >= p->run.allowance || !dirty_bytes(p))) {
 		if (v->joining && v->joining != p) {
 			p->phase = PHASE_L_TURN;
@@ -487,25 +516,39 @@ static void add_link(struct pair *p)
 	} else {
 		p->run.sent = p->mine;
 		p->phase = PHASE_L_ADD;
+		if (p->run.staged)
+			p->unsure = (struct staged_peer){ p->theirs.generation, p->theirs.epoch };
 		core_op(p->volume, p, &op);
 	}
 }
 
-/* Adopted: from here on a failure is the loss of a link, which the kernel deals with. */
+/*
+ * Adopted: from here on a failure is the loss of a link, which the kernel deals with.
+ *
+ * The volume may have begun a generation since, one that goes on from the freeze which this
+ * peer's loss has caused: the kernel tells the peer over the link, where that is what comes
+ * first.  So the peer is called by the generation that the two had in common.  Not if the new
+ * one began before the link was adopted, which the slot's record tells: nobody tells the peer.
+ */
 static void adopted(struct pair *p)
 {
+	struct copy says = p->mine;
+
 	if (!(p->mine.flags & REPL_MV_LIVE)) {
 		pair_leave(p, true, "the link was lost as soon as it was adopted");
 		return;
 	}
-	if (!id_equal(&p->mine.generation, &p->run.sent.generation)) {
-		pair_leave(p, true, "a new generation began while the link was adopted");
+	if (!id_equal(&p->mine.slot_generation, &p->run.sent.generation)) {
+		pair_leave(p, true, "a new generation began before the link was adopted");
 		return;
 	}
 	release_volume(p);
 	p->phase = PHASE_L_ADOPT;
 	pair_reason(p, "waits for %s to adopt the link", p->peer->name);
-	session_send_copy(p, REPL_MSG_LINK_ADOPT, &p->mine, 0);
+	says.generation = p->run.sent.generation;
+	says.epoch = p->run.sent.epoch;
+	memcpy(says.history, p->run.sent.history, sizeof(says.history));
+	session_send_copy(p, REPL_MSG_LINK_ADOPT, &says, 0);
 }
 
 void lead_ready(struct pair *p, const struct msg_link *l)
@@ -522,7 +565,31 @@ void lead_link_live(struct pair *p)
 		return;
 	p->theirs.flags |= REPL_MV_LIVE;
 	p->theirs.cookie = p->run.cookie;
+	p->unsure = (struct staged_peer){ 0 };
 	pair_finish(p);
+}
+
+/*
+ * The link has ended before the peer said that it had adopted it, and it had staged what it was
+ * sent: its copy may be what it was before.  The slot says that it is this copy's equal; so
+ * that is taken back, or the peer would be taken for one that was set back behind our back, and
+ * be copied in full.  Nothing is lost by it: what it staged it has in its own map, durably, and
+ * what was written since the link was adopted is in this one's.
+ */
+bool lead_take_back(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_RECORD, .slot = (uint8_t)pair_slot(p), .id = p->unsure.generation,
+		.epoch = p->unsure.epoch,
+	};
+	bool needed = !id_is_zero(&p->unsure.generation) && !(p->mine.flags & REPL_MV_LIVE) &&
+		      pair_slot(p) >= 0 && !id_equal(&p->mine.slot_generation, &op.id);
+
+	if (!(p->mine.flags & REPL_MV_LIVE))
+		p->unsure = (struct staged_peer){ 0 };
+	if (needed)
+		core_op(p->volume, p, &op);
+	return needed;
 }
 
 /* -------------------------------------------------------------- events --- */
@@ -552,7 +619,7 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 		core_get(p->volume);
 		break;
 	case OP_MARK:
-		map_step(p);
+		lead_map_step(p);
 		break;
 	case OP_FREEZE:
 		cut(p);
@@ -576,6 +643,7 @@ void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 		core_get(p->volume);
 		break;
 	case OP_RECORD:
+		roll_done(p);
 		p->phase = PHASE_L_COMMIT;
 		p->then = next_step;
 		core_get(p->volume);
@@ -609,10 +677,14 @@ static bool asked_too_early(const struct pair *p)
 void lead_snapshot(struct pair *p)
 {
 	const struct volume *v = p->volume;
+	const struct pair *other = p->mine.flags & REPL_MV_PRIMARY ? NULL : pair_other_leader(p);
 
 	look_at_freeze(p);
 	if (v->served && v->served != p)
 		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
+	else if (other)
+		pair_leave(p, false, "this copy is about to follow %s: it leads nobody meanwhile",
+			   other->peer->name);
 	else if (!(p->mine.flags & REPL_MV_CONSISTENT))
 		pair_leave(p, false, "this copy is being caught up itself now: it leads nobody");
 	else if (p->mine.flags & REPL_MV_FAILING)
@@ -629,7 +701,8 @@ void lead_tick(struct pair *p)
 	if (p->phase == PHASE_L_LINK) {
 		join_failed(p, p->run.link_open ? "the peer's end of the link did not come up"
 						: "the link did not come up");
-	} else if (p->phase == PHASE_L_TURN || p->phase == PHASE_L_PAUSE) {
+	} else if (p->phase == PHASE_L_TURN || p->phase == PHASE_L_PAUSE ||
+		   p->phase == PHASE_L_ROLL) {
 		if (p->pending) {
 			p->timer = p->core->now + CORE_RETRY_MIN_MS;
 			return;

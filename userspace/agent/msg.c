@@ -69,6 +69,8 @@ static const struct {
 			      sizeof(struct repl_msg_answer) + TEXT },
 	[REPL_MSG_RESOLVE] = { "RESOLVE", sizeof(struct repl_msg_resolve),
 			       sizeof(struct repl_msg_resolve) + TEXT },
+	[REPL_MSG_SURVEY] = { "SURVEY", sizeof(struct repl_msg_survey), sizeof(struct repl_msg_survey) },
+	[REPL_MSG_SURVEYED] = { "SURVEYED", sizeof(struct repl_msg_surveyed), REPL_SURVEYED_MAX },
 	[REPL_MSG_TAKE_OVER] = { "TAKE_OVER", sizeof(struct repl_msg_take_over),
 				 sizeof(struct repl_msg_take_over) },
 	[REPL_MSG_TAKEN] = { "TAKEN", sizeof(struct repl_msg_take_over),

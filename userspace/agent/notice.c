@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "member.h"
 #include "pair.h"
+#include "roll.h"
 
 /* Each is shut for long by a loss or by a person; all others are moments of other things. */
 #define LONG_GATES ((uint32_t)(REPL_GATE_PEER_LOST | REPL_GATE_ADMIN))
@@ -67,7 +69,8 @@ static struct notice *tell(struct volume *v, const struct pair *p, enum notice_k
 
 static bool is_live(const struct pair *p)
 {
-	return !strcmp(pair_state_word(p), "live");
+	/* A replica that gets its epochs is none that is lost. */
+	return !strcmp(pair_state_word(p), "live") || (p->session && roll_running(p));
 }
 
 /* Why the kernel gave the link up, or what the pair waits for since. */
@@ -83,6 +86,8 @@ static void look_pair(struct pair *p)
 	bool live = is_live(p);
 	bool split = !live && p->judged && p->verdict.kind == VERDICT_SPLIT;
 
+	if (member_leaves(p))
+		return;
 	if (live != p->noticed.live)
 		tell(p->volume, p, live ? NOTICE_PEER_BACK : NOTICE_PEER_LOST,
 		     live ? "" : why_lost(p));
@@ -106,9 +111,11 @@ static void look_role(struct volume *v)
 
 static const char *why_frozen(const struct volume *v)
 {
-	return v->k.gate & REPL_GATE_PEER_LOST ?
-	       "a peer is lost, and on-peer-loss is freeze: repl-ctl resume goes on without it" :
-	       "an administrator has frozen it";
+	if (!(v->k.gate & REPL_GATE_PEER_LOST))
+		return "an administrator has frozen it";
+	return v->k.on_peer_loss == REPL_LOSS_ARBITER ?
+	       "a peer is lost, and the arbiter has not let this node go on: see repl-ctl status" :
+	       "a peer is lost, and on-peer-loss is freeze: repl-ctl resume goes on without it";
 }
 
 /* A gate that a loss has shut opens by itself, most of the time, and at once. */

@@ -8,9 +8,11 @@
 
 #include "arbiter.h"
 #include "id.h"
+#include "member.h"
 #include "redo.h"
 #include "resize.h"
 #include "resolve.h"
+#include "roll.h"
 #include "session.h"
 #include "task.h"
 #include "units.h"
@@ -18,7 +20,7 @@
 
 bool pair_leading(const struct pair *p)
 {
-	return p->phase >= PHASE_L_FOLLOW && p->phase <= PHASE_L_PAUSE;
+	return p->phase >= PHASE_L_FOLLOW && p->phase <= PHASE_L_ROLL;
 }
 
 bool pair_following(const struct pair *p)
@@ -180,8 +182,7 @@ void pair_copied(struct pair *p, const struct msg_delta *d)
 void pair_finish(struct pair *p)
 {
 	const struct msg_moved *m = &p->copied.moved;
-	char bytes[UNITS_TEXT_MAX], zeroes[UNITS_TEXT_MAX];
-	char compared[UNITS_TEXT_MAX], equal[UNITS_TEXT_MAX];
+	char bytes[UNITS_TEXT_MAX], zeroes[UNITS_TEXT_MAX], compared[UNITS_TEXT_MAX], equal[UNITS_TEXT_MAX];
 
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "caught up: %s and %s of zeroes in %u passes; "
 		 "%s compared, %s of it equal", units_format_bytes(m->sent_bytes, bytes),
@@ -199,6 +200,8 @@ static void live(struct pair *p)
 	p->phase = PHASE_LIVE;
 	/* What it begins from here on is adopted here, or the link is lost. */
 	p->outrun = (struct repl_id){ 0 };
+	p->unsure = (struct staged_peer){ 0 };
+	p->roll.equal_at = 0;
 	p->timer = p->core->now + CORE_WORN_MS;
 	p->failures = 0;
 	p->direct = false;
@@ -257,7 +260,7 @@ static void judge(struct pair *p)
 {
 	pair_judge(p);
 	p->judged = true;
-	if (verdict_newer(&p->theirs, &p->mine))
+	if (verdict_went_on(&p->theirs, &p->mine))
 		p->outrun = p->mine.generation;
 	else
 		forget_outrun(p);
@@ -364,6 +367,8 @@ static void decide_verdict(struct pair *p)
 	const struct pair *other = pair_other_leader(p);
 
 	judge(p);
+	if (member_clone(p))
+		return;
 	if (redo_active(v)) {
 		pair_reason(p, "waits until what was staged is applied");
 		return;
@@ -406,7 +411,8 @@ static void decide(struct pair *p)
 
 	p->timer = 0;
 	if (!p->have_theirs) {
-		pair_reason(p, "waits for %s to describe its copy", p->peer->name);
+		pair_reason(p, "waits for %s to describe its copy; if that lasts, repl-ctl status %s there says why",
+			    p->peer->name, p->volume->name);
 		return;
 	}
 	theirs = p->theirs.flags & REPL_MV_LIVE;
@@ -449,6 +455,8 @@ static void looked(struct pair *p)
 		return;
 	}
 	p->looks = 0;
+	if (lead_take_back(p))
+		return;
 	p->phase = PHASE_MEET;
 	if (p->say || !p->have_said || !copy_same(&p->mine, &p->said) || counts_differ(p))
 		say_state(p);
@@ -476,7 +484,6 @@ static void live_snapshot(struct pair *p)
 
 	if (!p->timer)
 		p->timer = p->core->now + CORE_WORN_MS;
-
 	if (!(p->mine.flags & REPL_MV_LIVE) || p->mine.cookie != p->said.cookie) {
 		const char *why = "unknown";
 
@@ -488,6 +495,8 @@ static void live_snapshot(struct pair *p)
 		pair_look(p, false);
 	} else if (v->served && v->served != p) {
 		pair_unlink(p, "both sides follow the primary");
+	} else if (roll_on(p)) {
+		pair_unlink(p, "this peer is a rolling one");
 	} else if (v->k.role == REPL_ROLE_PRIMARY && worn(p)) {
 		pair_unlink(p, "it has carried as much as its keys are good for, a new one follows");
 	} else {
@@ -817,7 +826,7 @@ void pair_message(struct pair *p, const struct msg_header *h, const void *body)
 
 void pair_op_done(struct pair *p, enum op_kind kind, uint32_t turn, const struct op_result *r)
 {
-	if (turn != p->turn) {
+	if (turn != p->turn || p->phase == PHASE_LOOK) {
 		if (p->phase == PHASE_LOOK && !p->pending)
 			core_get(p->volume);
 		return;
@@ -885,5 +894,7 @@ const char *pair_state_word(const struct pair *p)
 		return "live";
 	if (!p->session)
 		return pair_session_word(p);
+	if (roll_running(p))
+		return "rolling";
 	return pair_leading(p) || pair_following(p) ? "syncing" : "behind";
 }

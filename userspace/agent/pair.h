@@ -100,14 +100,20 @@ const char *pair_state_word(const struct pair *p);
 void lead_start(struct pair *p);
 void lead_following(struct pair *p, const struct copy *theirs);
 void lead_map(struct pair *p, const void *body, uint32_t length);
+/** lead_map_step - a MARK of what a MAP says has ended */
+void lead_map_step(struct pair *p);
 void lead_ready(struct pair *p, const struct msg_link *l);
 void lead_delta_done(struct pair *p, const struct msg_delta *d);
+/** lead_all_read - what is being sent was read: the freeze for it can end */
+void lead_all_read(struct pair *p);
 void lead_committed(struct pair *p, const struct copy *theirs);
 void lead_link_live(struct pair *p);
 void lead_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
 void lead_snapshot(struct pair *p);
 void lead_tick(struct pair *p);
 void lead_leave(struct pair *p);	/* undo what the volume was told for this pair */
+/** lead_take_back - begin to, if a join was broken where nobody knows its end; Return: whether so */
+bool lead_take_back(struct pair *p);
 
 /* follow.c */
 void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce);

@@ -54,20 +54,65 @@ static void refuse_outrun(struct promote_plan *plan, const struct promote_facts 
 	       "one catch up, or accept the loss of what it wrote with --force", f->volume, name);
 }
 
+static const struct promote_peer *find_newer(const struct promote_facts *f)
+{
+	const struct promote_peer *newer = NULL;
+
+	for (unsigned int i = 0; i < f->peer_count; i++)
+		if (f->peer[i].connected && f->peer[i].newer && (!newer || f->peer[i].consistent))
+			newer = &f->peer[i];
+	return newer;
+}
+
+static void refuse_newer(struct promote_plan *plan, const struct promote_facts *f,
+			 const struct promote_peer *newer)
+{
+	if (newer->consistent)
+		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
+		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer->name,
+		       f->volume, newer->name);
+	else
+		refuse(plan, "%s: the copy on %s is newer, but not whole: bring back the node that it followed, "
+		       "which leads both; if that is lost for good, take this older copy with --force, or the "
+		       "one on %s as it is, with --force there", f->volume, newer->name, newer->name);
+}
+
+/* It was catching up: half of it is older than the other half, and no consent mends that. */
+static void refuse_incomplete(struct promote_plan *plan, const struct promote_facts *f)
+{
+	const char *complete = NULL;
+
+	for (unsigned int i = 0; i < f->peer_count; i++)
+		if (f->peer[i].connected && f->peer[i].consistent)
+			complete = f->peer[i].name;
+	if (f->stuck)
+		refuse(plan, "%s: this copy is not consistent until what was staged for it is applied, which is "
+		       "tried again and again: %s: mend that; or get it from the leader anew: repl-ctl down %s, "
+		       "remove that file (status --json names it), repl-ctl up %s; only if no other copy is left, "
+		       "take this one half changed with --force", f->volume, f->stuck, f->volume, f->volume);
+	else if (complete)
+		refuse(plan, "%s: this copy is not consistent, the one on %s is: wait until it is in "
+		       "sync (repl-ctl wait %s --for in-sync), or promote %s", f->volume, complete,
+		       f->volume, complete);
+	else
+		refuse(plan, "%s: this copy was catching up and is not consistent, and no peer is "
+		       "connected whose copy is: connect the one that it followed; only if all such "
+		       "copies are lost for good, take what is here with --force", f->volume);
+}
+
 /*
  * Somebody asserts that a peer is off.  It must have been in sync when it was last
  * seen: then nothing that it acknowledged is missing here.
  */
 static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *dead = NULL, *answers = NULL, *newer = NULL, *outrun = find_outrun(f);
+	const struct promote_peer *newer = find_newer(f);
+	const char *dead = NULL, *answers = NULL, *outrun = find_outrun(f);
 	bool live = false;
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
 		const struct promote_peer *p = &f->peer[i];
 
-		if (p->connected && p->newer)
-			newer = p->name;
 		/* One that is not live has survived the dead one, too: it could begin at once. */
 		if (p->connected && (p->live || (p->consistent && p->same_generation)))
 			plan->ask |= 1u << i;
@@ -77,13 +122,13 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		else if (p->was_live)
 			dead = p->name;
 	}
-	if (!f->consistent) {
+	if (f->stuck) {
+		refuse_incomplete(plan, f);
+	} else if (!f->consistent) {
 		refuse(plan, "%s: this copy is not consistent, and that the peer is dead does not "
 		       "change it: bring back a consistent copy", f->volume);
 	} else if (newer) {
-		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
-		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
-		       f->volume, newer);
+		refuse_newer(plan, f, newer);
 	} else if (outrun) {
 		refuse_outrun(plan, f, outrun);
 	} else if (dead) {
@@ -98,24 +143,6 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		       "that this copy lacks: promote the other node, or accept the loss with "
 		       "--force", f->volume);
 	}
-}
-
-/* It was catching up: half of it is older than the other half, and no consent mends that. */
-static void refuse_incomplete(struct promote_plan *plan, const struct promote_facts *f)
-{
-	const char *complete = NULL;
-
-	for (unsigned int i = 0; i < f->peer_count; i++)
-		if (f->peer[i].connected && f->peer[i].consistent)
-			complete = f->peer[i].name;
-	if (complete)
-		refuse(plan, "%s: this copy is not consistent, the one on %s is: wait until it is in "
-		       "sync (repl-ctl wait %s --for in-sync), or promote %s", f->volume, complete,
-		       f->volume, complete);
-	else
-		refuse(plan, "%s: this copy was catching up and is not consistent, and no peer is "
-		       "connected whose copy is: connect the one that it followed; only if all such "
-		       "copies are lost for good, take what is here with --force", f->volume);
 }
 
 /*
@@ -176,21 +203,18 @@ static bool left_all_here(const struct promote_peer *p)
 
 static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *behind = NULL, *newer = NULL, *absent = find_absent(f);
+	const struct promote_peer *newer = find_newer(f);
+	const char *behind = NULL, *absent = find_absent(f);
 	const char *outrun = find_outrun(f);
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
-		if (f->peer[i].connected && f->peer[i].newer)
-			newer = f->peer[i].name;
 		if ((f->peer[i].live && f->peer[i].connected) || left_all_here(&f->peer[i]))
 			plan->ask |= 1u << i;
 		else if (f->peer[i].connected)
 			behind = f->peer[i].name;
 	}
 	if (newer) {
-		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
-		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
-		       f->volume, newer);
+		refuse_newer(plan, f, newer);
 	} else if (outrun) {
 		refuse_outrun(plan, f, outrun);
 	} else if (absent) {
@@ -218,19 +242,14 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
  */
 static void plan_arbiter(struct promote_plan *plan, const struct promote_facts *f)
 {
-	const char *newer = NULL;
+	const struct promote_peer *newer = find_newer(f);
 
-	for (unsigned int i = 0; i < f->peer_count; i++) {
-		if (f->peer[i].connected && f->peer[i].newer)
-			newer = f->peer[i].name;
+	for (unsigned int i = 0; i < f->peer_count; i++)
 		if (f->peer[i].connected && f->peer[i].live)
 			plan->ask |= 1u << i;
-	}
 	plan->step = PROMOTE_ARBITER;
 	if (newer)
-		refuse(plan, "%s: the copy on %s is newer: wait until this one is in sync with it "
-		       "(repl-ctl wait %s --for in-sync), or promote %s", f->volume, newer,
-		       f->volume, newer);
+		refuse_newer(plan, f, newer);
 }
 
 static void refuse_override(struct promote_plan *plan, const struct promote_facts *f)

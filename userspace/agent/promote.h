@@ -33,6 +33,7 @@ struct promote_facts {
 	uint64_t size;		/* bytes */
 	bool primary;
 	bool consistent;
+	const char *stuck;	/* why what would make it consistent cannot be applied; NULL: nothing of that kind */
 	bool identity;		/* this copy holds a volume, or a part of one */
 	bool force, peer_dead;	/* what the administrator said */
 	const char *arbiter;	/* who decides, or NULL */

@@ -55,11 +55,9 @@ static void give_up(struct volume *v)
 static void apply(struct volume *v)
 {
 	struct op op = { .kind = OP_STAGE_APPLY, .size = v->k.size };
-	int leader = leader_slot(v);
 
-	for (unsigned int i = 0; i < v->k.slot_count; i++)
-		if (v->k.slot[i].index != leader)
-			op.mask |= 1u << v->k.slot[i].index;
+	/* Those that are free as well: a backup that has just made one for itself is not known here yet. */
+	op.mask = ((1u << v->k.slots) - 1) & ~(1u << leader_slot(v));
 	v->redo.error = 0;
 	step(v, REDO_APPLY, &op);
 }
@@ -137,6 +135,36 @@ static void again(struct volume *v, enum op_kind kind, const struct op_result *r
 					       redo->failures++);
 }
 
+/* Nothing else makes this copy consistent again, short of a leader that is there: it is not given up. */
+static void find_later(struct volume *v, const char *why)
+{
+	struct redo *redo = &v->redo;
+
+	snprintf(redo->why, sizeof(redo->why), "%s", why);
+	if (!redo->failures)
+		core_log(v->core, LOG_LEVEL_ERROR, v, NULL, "%s; this copy is not consistent until it can be "
+			 "read, which is tried again; who removes that file gives it up", why);
+	redo->step = REDO_WAIT;
+	redo->at = v->core->now + core_backoff(v->core, CORE_RETRY_MIN_MS, CORE_RETRY_MAX_MS,
+					       redo->failures++);
+}
+
+static void found(struct volume *v, const struct op_result *r)
+{
+	if (r->error && r->error != -ENOENT) {
+		find_later(v, r->text);
+		return;
+	}
+	if (r->error) {
+		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "nothing is staged any more: this copy is not "
+			 "consistent until it has caught up");
+		v->redo = (struct redo){ 0 };
+	} else {
+		core_staged(v, r->staged);
+	}
+	core_get(v);
+}
+
 /* The file itself is damaged: there is no second one. */
 static void lost(struct volume *v, const char *text)
 {
@@ -164,7 +192,9 @@ static void failed(struct volume *v, enum op_kind kind, const struct op_result *
 		redo->error = r->error;
 		snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind),
 			 r->text && r->text[0] ? r->text : strerror(-r->error));
-		if (redo->step == REDO_GIVE_UP)
+		if (redo->step == REDO_GIVE_UP && redo->failures)
+			again(v, kind, r);
+		else if (redo->step == REDO_GIVE_UP)
 			look(v);	/* it may be recorded all the same */
 		else
 			drop(v);
@@ -176,8 +206,12 @@ bool redo_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 	struct redo *redo = &v->redo;
 
 	if (kind != OP_STAGE_SEAL && kind != OP_FOLLOW && kind != OP_STAGE_APPLY &&
-	    kind != OP_RECORD && kind != OP_STAGE_DROP)
+	    kind != OP_RECORD && kind != OP_STAGE_DROP && kind != OP_STAGE_FIND)
 		return false;
+	if (kind == OP_STAGE_FIND) {
+		found(v, r);
+		return true;
+	}
 	if (r->error) {
 		failed(v, kind, r);
 		return true;
@@ -225,7 +259,11 @@ static void resume(struct volume *v)
 	} else {
 		core_log(v->core, LOG_LEVEL_INFO, v, NULL, "applying what was staged, %s, to reach "
 			 "epoch %" PRIu64, units_format_bytes(what->bytes, text), what->epoch);
-		apply(v);
+		/* What has made it fail may be a disk that has lost some of it: that must be known to begin anew. */
+		if (v->redo.failures)
+			give_up(v);
+		else
+			apply(v);
 	}
 }
 
@@ -237,11 +275,23 @@ void redo_snapshot(struct volume *v)
 
 void redo_tick(struct volume *v)
 {
-	if (v->redo.step == REDO_WAIT && v->core->now >= v->redo.at)
+	struct op op = { .kind = OP_STAGE_FIND };
+
+	if (v->redo.step != REDO_WAIT || v->core->now < v->redo.at)
+		return;
+	if (v->redo.unread)
+		step(v, REDO_FIND, &op);
+	else
 		look(v);
 }
 
 void core_staged(struct volume *v, const struct staged *what)
 {
 	v->redo = (struct redo){ .step = REDO_LOOK, .what = *what };
+}
+
+void core_unread(struct volume *v, const char *why)
+{
+	v->redo = (struct redo){ .unread = true };
+	find_later(v, why);
 }

@@ -17,6 +17,9 @@
  *	not consistent, and of the generation and epoch that the file begins at: APPLY
  *	not consistent, of another: the file belongs to something else; it goes
  *
+ * A file that is there and cannot be read says nothing of itself.  If this copy is not consistent
+ * it is looked at again, until it can be read, or is gone.
+ *
  * When nothing was staged the content is the new epoch's already: SEAL, RECORD, DROP.
  */
 #ifndef REPL_AGENT_REDO_H

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "id.h"
@@ -13,7 +14,7 @@
 
 bool resolve_saving(const struct pair *p)
 {
-	return p->phase >= PHASE_S_SLOT && p->phase <= PHASE_S_SAVE;
+	return p->phase >= PHASE_S_LEND_CUT && p->phase <= PHASE_S_SAVE;
 }
 
 static void say(struct pair *p, const struct msg_resolve *r, const char *text)
@@ -148,10 +149,21 @@ static int forbid(const struct pair *p, const struct resolution *r, bool keeps, 
 	if (keeps && served)
 		return err_set(e, EBUSY, "%s follows %s, which is primary: keep %s instead", node,
 			       served->peer->name, served->peer->name);
-	if (p->phase != PHASE_MEET && p->phase != PHASE_LOOK)
+	/* What was begun for a resolve that was given up may not have ended. */
+	if ((p->phase != PHASE_MEET && p->phase != PHASE_LOOK) || p->pending)
 		return err_set(e, EBUSY, "something else is under way with %s: try again",
 			       p->peer->name);
 	return 0;
+}
+
+/* A release that knows nothing of the other side's map saves less than is lost. */
+static int forbid_saving(const struct pair *p, struct err *e)
+{
+	if (p->session->features & REPL_HF_SPLIT_MAP)
+		return 0;
+	return err_set(e, EPROTO, "the release on %s cannot tell which blocks it has staged and not used, "
+		       "so not all that would be lost would be saved: update it, then look again",
+		       p->peer->name);
 }
 
 /* -------------------------------------------------- the discarded copy -- */
@@ -164,18 +176,64 @@ static void agree(struct pair *p)
 	say_step(p, REPL_RESOLVE_AGREED, p->resolve.saved);
 }
 
-static void cut(struct pair *p)
+static void cut_in(struct pair *p, enum phase phase)
 {
 	struct op op = {
 		.kind = OP_CUT, .slot = (uint8_t)pair_slot(p), .flags = REPL_CUT_UNFROZEN,
 	};
 
 	if (pair_slot(p) < 0) {
-		resolve_end(p, "the slot that was assigned is not there");
+		resolve_end(p, "there is no slot for the copy on %s any more: look again with repl-ctl resolve %s",
+			    p->peer->name, p->volume->name);
 		return;
 	}
-	p->phase = PHASE_S_CUT;
+	p->phase = phase;
 	core_op(p->volume, p, &op);
+}
+
+static void cut(struct pair *p)
+{
+	cut_in(p, PHASE_S_CUT);
+}
+
+/* Whoever knows nothing of this copy will overwrite all of it. */
+static void mark_all(struct pair *p)
+{
+	struct op op = {
+		.kind = OP_MARK, .mask = 1u << pair_slot(p), .extent_count = 1,
+		.extents = calloc(1, sizeof(*op.extents)),
+	};
+
+	if (!op.extents)
+		abort();
+	op.extents->count = copy_blocks(p->mine.size);
+	p->run.map_done = true;
+	core_op(p->volume, p, &op);
+}
+
+/*
+ * What this copy had sent to the other, and the other had staged, is clean here: of these
+ * blocks only the other's map knows.
+ */
+static void take_map(struct pair *p)
+{
+	p->phase = PHASE_S_MAP;
+	pair_reason(p, "split: takes in what %s knows to differ", p->peer->name);
+	if (!verdict_speaks(&p->theirs, &p->mine)) {
+		mark_all(p);
+		return;
+	}
+	p->resolve.deadline = p->core->now + CORE_RESOLVE_MS;
+	say_step(p, REPL_RESOLVE_MAP, "");
+}
+
+bool resolve_mapped(struct pair *p)
+{
+	if (p->phase != PHASE_S_MAP)
+		return false;
+	p->resolve.deadline = 0;
+	cut(p);
+	return true;
 }
 
 /* A copy that has not met the other one counts as changed from its first block to its last. */
@@ -196,7 +254,7 @@ static void save(struct pair *p)
 	p->run.began_at = p->run.words_at = p->core->now;
 	p->run.left_bytes = p->mine.slot_dirty_blocks << REPL_BLOCK_SHIFT;
 	pair_reason(p, "split: saves what only this copy has");
-	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "resolve: saves %s that only this copy has",
+	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "resolve: saves %s that the other copy may not have",
 		 units_format_bytes(p->run.left_bytes, text));
 	core_op(p->volume, p, &op);
 }
@@ -218,7 +276,7 @@ static void begin(struct pair *p)
 	p->timer = 0;
 	p->phase = PHASE_S_SLOT;
 	if (verdict_speaks(&p->mine, &p->theirs))
-		cut(p);
+		take_map(p);
 	else
 		assign_slot(p);
 }
@@ -232,14 +290,21 @@ static void saved(struct pair *p, const char *path)
 	pair_leave(p, false, "split, and resolved: waits for %s to lead", p->peer->name);
 }
 
+static void lend_op_done(struct pair *p, enum op_kind kind);
+
 void resolve_op_done(struct pair *p, enum op_kind kind, const struct op_result *r)
 {
 	if (r->error) {
 		resolve_end(p, "could not %s: %s", op_name(kind),
 			    r->text && r->text[0] ? r->text : strerror(-r->error));
+	} else if (p->resolve.keeps) {
+		lend_op_done(p, kind);
 	} else if (kind == OP_SLOT_SET) {
 		p->then = cut;
 		core_get(p->volume);
+	} else if (kind == OP_MARK) {
+		p->resolve.deadline = p->core->now + CORE_RESOLVE_MS;
+		lead_map_step(p);
 	} else if (kind == OP_CUT) {
 		/* What it holds is in 'dirty' of a newer snapshot. */
 		p->then = save;
@@ -251,9 +316,12 @@ void resolve_op_done(struct pair *p, enum op_kind kind, const struct op_result *
 
 void resolve_changed(struct pair *p)
 {
-	const char *third = live_with(p);
+	bool keeps = p->resolve.keeps;
+	const struct copy *keep = keeps ? &p->mine : &p->theirs;
+	const struct copy *discard = keeps ? &p->theirs : &p->mine;
+	const char *third = keeps ? NULL : live_with(p);
 
-	if (!is_about(&p->resolve.ids, &p->theirs, &p->mine) || (p->mine.flags & REPL_MV_PRIMARY))
+	if (!is_about(&p->resolve.ids, keep, discard) || (discard->flags & REPL_MV_PRIMARY))
 		resolve_end(p, "the copies have changed meanwhile: look again with repl-ctl resolve %s",
 			    p->volume->name);
 	else if (third)
@@ -313,18 +381,68 @@ static void refuse(struct pair *p, const struct msg_resolve *m, const char *why)
 	say(p, &r, why);
 }
 
-/* The other side was told to follow by a person there, or by one here. */
-static void heard_agreed(struct pair *p, const struct msg_resolve *m, const char *where)
+/* The same as when it was asked for here, or if it would be now. */
+static int forbid_still(struct pair *p, const struct msg_resolve *m, struct err *e)
 {
 	struct resolution ids = { m->keep, m->discard };
 	struct resolve asked = p->resolve;
-	struct err e;
 	int ret;
 
 	p->resolve = (struct resolve){ .step = RESOLVE_NONE };
-	ret = forbid(p, &ids, true, &e);
+	ret = forbid(p, &ids, true, e);
 	p->resolve = asked;
 	p->resolve.ids = ids;
+	return ret;
+}
+
+/*
+ * What this copy has staged and not used is noted in its map for the other, who must save it.
+ * To tell it a cut is enough: it is closed at once, and what it holds is dirty again.
+ */
+static void heard_map(struct pair *p, const struct msg_resolve *m)
+{
+	struct err e;
+	int ret = forbid_still(p, m, &e);
+
+	p->resolve.keeps = true;
+	if (p->resolve.step == RESOLVE_NONE) {
+		p->resolve.step = RESOLVE_ASKED;
+		p->resolve.remote = true;
+	}
+	if (ret) {
+		resolve_end(p, "%s", e.text);
+		return;
+	}
+	p->resolve.deadline = p->core->now + CORE_RESOLVE_MS;
+	memset(&p->run, 0, sizeof(p->run));
+	p->timer = 0;
+	pair_reason(p, "split: tells %s what this copy knows to differ", p->peer->name);
+	cut_in(p, PHASE_S_LEND_CUT);
+}
+
+static void lend_op_done(struct pair *p, enum op_kind kind)
+{
+	struct op op = { .kind = OP_MAP_SEND, .size = p->theirs.size };
+
+	if (kind == OP_CUT) {
+		p->phase = PHASE_S_LEND;
+		core_op(p->volume, p, &op);
+	} else if (kind == OP_MAP_SEND) {
+		/* Said there: nobody waits for it here, and AGREED is judged anew. */
+		if (p->resolve.remote)
+			p->resolve = (struct resolve){ .step = RESOLVE_NONE };
+		pair_leave(p, false, "split: waits for %s to save what only it has", p->peer->name);
+	}
+}
+
+/* The other side was told to follow by a person there, or by one here. */
+static void heard_agreed(struct pair *p, const struct msg_resolve *m, const char *where)
+{
+	struct err e;
+	int ret = forbid_still(p, m, &e);
+
+	if (!ret && where[0])
+		ret = forbid_saving(p, &e);
 	if (ret) {
 		p->resolve.step = RESOLVE_ASKED;
 		resolve_end(p, "%s", e.text);
@@ -346,7 +464,7 @@ static void heard_ask(struct pair *p, const struct msg_resolve *m)
 	struct resolution ids = { m->keep, m->discard };
 	struct err e;
 
-	if (forbid(p, &ids, false, &e)) {
+	if (forbid(p, &ids, false, &e) || (!m->no_save && forbid_saving(p, &e))) {
 		refuse(p, m, e.text);
 		return;
 	}
@@ -385,6 +503,12 @@ void resolve_heard(struct pair *p, const struct msg_resolve *m, const void *word
 	case REPL_RESOLVE_REFUSED:
 		if (step != RESOLVE_NONE && ours)
 			heard_refused(p, text);
+		break;
+	case REPL_RESOLVE_MAP:
+		if (step == RESOLVE_NONE || (step == RESOLVE_ASKED && ours))
+			heard_map(p, m);
+		else
+			refuse(p, m, "the same split is being resolved otherwise here");
 		break;
 	case REPL_RESOLVE_AGREED:
 		if (step == RESOLVE_NONE || (step == RESOLVE_ASKED && ours))
@@ -430,8 +554,8 @@ void resolve_tick(struct pair *p)
 	if (!p->resolve.deadline || p->core->now < p->resolve.deadline)
 		return;
 	p->resolve.deadline = 0;
-	/* One that has begun to follow ends by itself, so or so. */
-	if (pair_leading(p) || pair_following(p))
+	/* One that has begun to follow ends by itself, so or so; a map is taken as fast as it is marked there. */
+	if (pair_leading(p) || pair_following(p) || p->phase == PHASE_S_LEND)
 		p->resolve.deadline = p->core->now + CORE_RESOLVE_MS;
 	else if (p->resolve.step == RESOLVE_ASKED)
 		resolve_end(p, "%s has said nothing for %d s: see its log, and try again",
@@ -482,6 +606,8 @@ void core_resolve(struct core *c, const struct core_request *r, const struct cor
 	if (!p)
 		return;
 	ret = forbid(p, &d->shown, keeps, &e);
+	if (!ret && !d->no_save)
+		ret = forbid_saving(p, &e);
 	if (!ret && keeps && d->save_to[0])
 		ret = err_set(&e, EINVAL, "%s is where it would be saved: run this there, or set "
 			      "save-dir in the volume's file there", p->peer->name);

@@ -3,9 +3,14 @@
  * Ending a split: a person has decided whose copy is kept.  Part of the core.
  *
  *	who is asked		tells the discarded copy's node: RESOLVE, ASK
+ *	the discarded copy	RESOLVE, MAP: asks what the other's map has, and marks that in its own
+ *	the kept copy		MAPs
  *	the discarded copy	cuts its map for the other, saves the cut's blocks, lets it go
  *	both			RESOLVE, AGREED: from now on the verdict is a leader
  *	the discarded copy	follows, as after any other verdict
+ *
+ * Its own map is not enough: what it had sent to the other, who had staged it, it has taken for
+ * clean, and the other, who never came to use it, has noted it in its map.
  *
  * The decision is about two generations, and is forgotten with the session.  Until the
  * discarded copy is durably given up (OP_FOLLOW) nothing has happened but that there is a
@@ -29,9 +34,12 @@ void resolve_following(struct pair *p);
 /** resolve_end - it cannot go on; @fmt says why */
 void resolve_end(struct pair *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-bool resolve_saving(const struct pair *p);	/* in one of its phases */
+/** resolve_mapped - the kept copy's map is in this one's. Return: false if it is no split's */
+bool resolve_mapped(struct pair *p);
+
+bool resolve_saving(const struct pair *p);	/* in one of its phases, on either side */
 void resolve_op_done(struct pair *p, enum op_kind kind, const struct op_result *r);
-void resolve_changed(struct pair *p);		/* a snapshot, or a STATE, while it saves */
+void resolve_changed(struct pair *p);		/* a snapshot, or a STATE, in one of these */
 void resolve_progress(struct pair *p, uint64_t bytes);
 void resolve_tick(struct pair *p);
 

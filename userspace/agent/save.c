@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "id.h"
 #include "streamfile.h"
 #include "units.h"
@@ -56,21 +57,16 @@ struct save {
 
 static int make_directory(struct save *s)
 {
-	char path[CORE_PATH_MAX];
 	struct stat st;
+	int ret = dir_make_all(s->dir);
 
-	snprintf(path, sizeof(path), "%s", s->dir);
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(path, 0700);
-		*slash = '/';
-	}
-	mkdir(path, 0700);
-	if (stat(path, &st))
-		return err_set(&s->e, errno, "%s: %s: make it, such that the agent's user may write "
-			       "there, or name another directory", path, strerror(errno));
+	if (!ret && stat(s->dir, &st))
+		ret = -errno;
+	if (ret)
+		return err_set(&s->e, -ret, "%s: %s: make it, such that the agent's user may write "
+			       "there, or name another directory", s->dir, strerror(-ret));
 	if (!S_ISDIR(st.st_mode))
-		return err_set(&s->e, ENOTDIR, "%s: is no directory: name another one", path);
+		return err_set(&s->e, ENOTDIR, "%s: is no directory: name another one", s->dir);
 	return 0;
 }
 
@@ -154,7 +150,7 @@ static int keep(struct save *s)
 	time_t now = (time_t)s->info.time;
 	char when[32];
 	struct tm tm;
-	int dir, ret;
+	int ret;
 
 	ret = stream_file_end(s->out, &s->e);
 	if (ret)
@@ -164,14 +160,11 @@ static int keep(struct save *s)
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &tm);
 	snprintf(s->path, sizeof(s->path), "%s/%s-%s.repl", s->dir, s->name, when);
-	if (renameat2(AT_FDCWD, s->part, AT_FDCWD, s->path, RENAME_NOREPLACE))
-		return err_set(&s->e, errno, "%s: %s", s->path, strerror(errno));
-	dir = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || fsync(dir))
-		ret = err_set(&s->e, errno, "%s: making it durable: %s", s->dir, strerror(errno));
-	if (dir >= 0)
-		close(dir);
-	return ret;
+	ret = dir_rename_new(s->part, s->path);
+	if (ret)
+		return err_set(&s->e, -ret, "%s: %s", s->path, strerror(-ret));
+	ret = dir_sync(s->dir);
+	return ret ? err_set(&s->e, -ret, "%s: making it durable: %s", s->dir, strerror(-ret)) : 0;
 }
 
 static int save(struct save *s)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pair.h"
+#include "survey.h"
 
 struct session *session_find(struct core *c, uint32_t conn)
 {
@@ -85,7 +86,7 @@ static void say_hello(struct session *s)
 {
 	struct msg_hello h = {
 		.version_min = REPL_WIRE_VERSION_MIN, .version = REPL_WIRE_VERSION,
-		.features = REPL_HF_VERIFY | REPL_HF_ARBITER,
+		.features = REPL_HF_VERIFY | REPL_HF_ARBITER | REPL_HF_SURVEY | REPL_HF_SPLIT_MAP,
 	};
 	struct repl_msg_hello m;
 
@@ -172,8 +173,9 @@ static struct pair *wanted_pair(struct session *s, const char *name)
 	}
 	p = find_pair(v, s->peer);
 	if (!p)
-		session_refuse(s, "%s is not a peer of volume %s on %s: add it to the volume's "
-			       "file there", s->peer->name, name, s->core->node);
+		session_refuse(s, "%s is not a peer of volume %s on %s: add it to the volume's file there "
+			       "with repl-ctl peer add %s %s; or, if it was removed on purpose, on %s: repl-ctl down "
+			       "%s", s->peer->name, name, s->core->node, name, s->peer->name, s->peer->name, name);
 	return p;
 }
 
@@ -280,6 +282,8 @@ void session_message(struct session *s, const struct msg_header *h, const void *
 		return;
 	else if (s->open && s->asks)
 		heard_ask(s, h, body);
+	else if (s->open && (h->type == REPL_MSG_SURVEY || h->type == REPL_MSG_SURVEYED))
+		survey_heard(s, h, body);
 	else if (s->open && h->type != REPL_MSG_HELLO && h->type != REPL_MSG_LINK_HELLO &&
 		 h->type != REPL_MSG_LINK_PROOF)
 		pair_message(s->pair, h, body);

@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "id.h"
 #include "log.h"
 #include "super.h"
@@ -26,29 +27,6 @@ static void path_of(const struct volume_io *vio, char path[CONFIG_STAGING_DIR_MA
 
 	snprintf(path, CONFIG_STAGING_DIR_MAX + 64, "%s/%s.stage", vio->staging_dir,
 		 id_format(&vio->copy_id, id));
-}
-
-static int sync_directory(const struct volume_io *vio)
-{
-	int fd = open(vio->staging_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = fd < 0 || fsync(fd) ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-static void make_directory(const char *dir)
-{
-	char path[CONFIG_STAGING_DIR_MAX];
-
-	snprintf(path, sizeof(path), "%s", dir);
-	for (char *c = path + 1; (c = strchr(c, '/')); c++) {
-		*c = '\0';
-		mkdir(path, 0700);
-		*c = '/';
-	}
-	mkdir(path, 0700);
 }
 
 void stage_put(struct stage *st)
@@ -74,7 +52,7 @@ static int remove_file(struct volume_io *vio)
 	close_stage(vio);
 	if (unlink(path))
 		return errno == ENOENT ? 0 : -errno;
-	return sync_directory(vio);
+	return dir_sync(vio->staging_dir);
 }
 
 /* Half of what is free belongs to everybody else. */
@@ -97,8 +75,9 @@ static int create(struct volume_io *vio, struct err *e)
 
 	if (!st)
 		return err_set(e, ENOMEM, "out of memory");
-	make_directory(vio->staging_dir);
-	ret = remove_file(vio);
+	ret = dir_make_all(vio->staging_dir);
+	if (!ret)
+		ret = remove_file(vio);
 	path_of(vio, st->path);
 	st->fd = ret ? -1 : open(st->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (st->fd < 0) {
@@ -109,7 +88,7 @@ static int create(struct volume_io *vio, struct err *e)
 	}
 	st->users = 1;
 	vio->stage = st;
-	ret = sync_directory(vio);
+	ret = dir_sync(vio->staging_dir);
 	if (ret || getrandom(&st->file, sizeof(st->file), 0) != sizeof(st->file)) {
 		close_stage(vio);
 		return err_set(e, EIO, "%s cannot be made durable", vio->staging_dir);
@@ -325,36 +304,52 @@ static void tell(const struct repl_stage_header *h, struct staged *what)
 	memcpy(what->history, h->history, sizeof(what->history));
 }
 
-bool stage_find(struct volume_io *vio, const char *name, struct staged *what)
+int stage_find(struct volume_io *vio, const char *name, struct staged *what, struct err *e)
 {
 	struct stage *st = calloc(1, sizeof(*st));
+	ssize_t n = -1;
 	int ret;
 
 	if (!st)
 		abort();
 	path_of(vio, st->path);
 	st->fd = open(st->path, O_RDWR | O_CLOEXEC);
-	if (st->fd < 0) {
-		if (errno != ENOENT)
-			log_error(name, "%s cannot be opened: %s; if this copy was being brought up to date "
-				  "from it, it is not consistent", st->path, strerror(errno));
+	if (st->fd >= 0)
+		n = pread(st->fd, &st->header, sizeof(st->header), 0);
+	if (n < 0) {
+		ret = errno == ENOENT || errno == ENOTDIR ? 0 : err_set(e, errno, "%s cannot be read: %s", st->path,
+						    strerror(errno));
+		if (st->fd >= 0)
+			close(st->fd);
 		free(st);
-		return false;
+		return ret;
 	}
 	st->users = 1;
 	vio->stage = st;
-	if (pread(st->fd, &st->header, sizeof(st->header), 0) == sizeof(st->header) &&
-	    is_good(&st->header, vio)) {
+	if (n == sizeof(st->header) && is_good(&st->header, vio)) {
 		st->file = st->header.file;
 		st->at = le64toh(st->header.end);
 		tell(&st->header, what);
-		return true;
+		return 1;
 	}
 	/* It was never whole, so nothing of it was applied. */
 	ret = remove_file(vio);
 	if (ret)
 		log_warn(name, "a staging file that is not whole cannot be removed: %s", strerror(-ret));
-	return false;
+	return 0;
+}
+
+void stage_look(struct agent *a, struct volume *v)
+{
+	struct err e = { "" };
+	struct staged what;
+	int ret = stage_find(agent_volume_io(v), v->name, &what, &e);
+	struct op_result r = {
+		.error = ret > 0 ? 0 : ret ? ret : -ENOENT, .text = e.text, .staged = &what,
+	};
+
+	agent_now(a);
+	core_op_done(v, NULL, OP_STAGE_FIND, 0, &r);
 }
 
 void stage_forget(struct volume_io *vio)

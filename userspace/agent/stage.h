@@ -67,9 +67,13 @@ void stage_abandon(struct pair_io *io);
 
 /**
  * stage_find - after a start: a whole file of this copy; what is none is removed
- * Return: whether there is one, and *@what filled in.
+ * Return: 1 and *@what filled in; 0 when there is none; or -errno with words, when that cannot
+ *	be known: whatever it is stays.
  */
-bool stage_find(struct volume_io *vio, const char *name, struct staged *what);
+int stage_find(struct volume_io *vio, const char *name, struct staged *what, struct err *e);
+
+/** stage_look - OP_STAGE_FIND */
+void stage_look(struct agent *a, struct volume *v);
 
 /** stage_forget - the volume goes; the file stays */
 void stage_forget(struct volume_io *vio);

@@ -8,7 +8,10 @@
 #include "id.h"
 #include "key.h"
 #include "pair.h"
+#include "redo.h"
 #include "resolve.h"
+#include "roll.h"
+#include "stage.h"
 #include "verify.h"
 
 static json_t *progress(const struct pair *p)
@@ -39,17 +42,28 @@ static json_t *copied(const struct copied *c)
 			 "passes", (int)c->passes);
 }
 
-/* One side of a split: what it has that the other has not, as its map says. */
+static uint64_t in_map(const struct copy *c, const struct copy *other)
+{
+	return verdict_speaks(c, other) ? c->slot_dirty_blocks : copy_blocks(c->size);
+}
+
+/*
+ * One side of a split: what its map has.  Of what it had sent to the other, who had staged it
+ * and not used it, only the other's map knows; so what it may lose is in one of the two.
+ */
 static json_t *side(const char *node, const struct copy *c, uint64_t age_ms,
 		    const struct copy *other)
 {
-	uint64_t blocks = verdict_speaks(c, other) ? c->slot_dirty_blocks : copy_blocks(c->size);
+	uint64_t blocks = in_map(c, other), most = blocks + in_map(other, c);
 	char generation[ID_TEXT_MAX];
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "node", node, "role",
+	if (most > copy_blocks(c->size))
+		most = copy_blocks(c->size);
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "node", node, "role",
 			 c->flags & REPL_MV_PRIMARY ? "primary" : "secondary", "generation",
 			 id_format(&c->generation, generation), "blocks", (json_int_t)blocks, "bytes",
-			 (json_int_t)(blocks << REPL_BLOCK_SHIFT), "alone_ms",
+			 (json_int_t)(blocks << REPL_BLOCK_SHIFT), "loses_bytes",
+			 (json_int_t)(most << REPL_BLOCK_SHIFT), "alone_ms",
 			 c->alone_ms ? json_integer((json_int_t)(c->alone_ms + age_ms)) : json_null());
 }
 
@@ -108,13 +122,26 @@ static json_t *verify(const struct pair *p)
 			 "coarse", d->coarse, "ranges", ranges(p));
 }
 
+/* Only a primary knows how old a peer's copy is. */
+static json_t *rolling(const struct pair *p)
+{
+	int64_t age = roll_age(p);
+
+	if (!p->roll.interval_ms)
+		return json_null();
+	return json_pack("{s:I, s:o, s:o}", "interval_ms", (json_int_t)p->roll.interval_ms,
+			 "age_ms", age < 0 ? json_null() : json_integer(age),
+			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)));
+}
+
 static json_t *pair_json(const struct pair *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "name", p->peer->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", p->peer->name,
 			 "session", pair_session_word(p), "state", pair_state_word(p),
 			 "verdict", p->judged ? verdict_name(p->verdict.kind) : "",
 			 "reason", p->reason, "progress", progress(p), "caught_up",
-			 copied(&p->copied), "split", split(p), "verify", verify(p));
+			 copied(&p->copied), "split", split(p), "verify", verify(p), "rolling",
+			 rolling(p));
 }
 
 static const char *arbiter_state(const struct arbiter *a)
@@ -153,13 +180,32 @@ static json_t *arbiter_json(const struct volume *v)
 							   : json_null());
 }
 
+/* What waits in a file until it becomes, in one step, this copy. */
+static json_t *staged(const struct volume *v)
+{
+	const struct volume_io *vio = agent_volume_io(v);
+	const struct stage *st = vio->stage;
+	const char *state = redo_stuck(v) ? "stuck" : redo_active(v) ? "applying" : "receiving";
+
+	if (!st && !redo_active(v))
+		return json_null();
+	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "state", state, "from",
+			 st && st->owner ? json_string(st->owner->pair->peer->name) : json_null(),
+			 "bytes", (json_int_t)(st ? st->bytes : v->redo.what.bytes),
+			 "file_bytes", (json_int_t)(st ? st->at : 0),
+			 "limit_bytes", (json_int_t)vio->staging_size,
+			 "file", st ? json_string(st->path) : json_null(),
+			 "reason", redo_stuck(v) ? json_string(v->redo.why) : json_null());
+}
+
 static json_t *volume_json(const struct volume *v)
 {
 	json_t *peers = json_array();
 
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		json_array_append_new(peers, pair_json(v->pair[i]));
-	return json_pack("{s:s, s:o, s:o}", "name", v->name, "arbiter", arbiter_json(v), "peers", peers);
+	return json_pack("{s:s, s:o, s:o, s:o}", "name", v->name, "arbiter", arbiter_json(v), "staged",
+			 staged(v), "peers", peers);
 }
 
 json_t *status_json(const struct agent *a, const char *volume)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "id.h"
 #include "super.h"
 
@@ -83,19 +84,6 @@ static void set_about(struct header *h, const struct sums_about *about)
 	h->size = htole64(about->size);
 }
 
-/* The name is durable, too: a file of before must not come back. */
-static int sync_directory(const char *path)
-{
-	char *copy = strdup(path);
-	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	int ret = fd < 0 || fsync(fd) ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	free(copy);
-	return ret;
-}
-
 struct sums *sums_create(const char *path, const struct sums_about *about,
 			 const uint8_t key[REPL_DIGEST_KEY_BYTES], struct err *e)
 {
@@ -120,7 +108,8 @@ struct sums *sums_create(const char *path, const struct sums_about *about,
 	if (!ret && fsync(s->fd))
 		ret = -errno;
 	if (!ret)
-		ret = sync_directory(path);
+		/* The name is durable, too: a file of before must not come back. */
+		ret = dir_sync_above(path);
 	if (!ret)
 		return s;
 	err_set(e, -ret, "%s: %s", path, strerror(-ret));

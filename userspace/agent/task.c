@@ -7,13 +7,16 @@
 
 #include "arbiter.h"
 #include "id.h"
+#include "member.h"
 #include "pair.h"
 #include "promote.h"
 #include "redo.h"
 #include "replace.h"
 #include "resize.h"
 #include "resolve.h"
+#include "roll.h"
 #include "session.h"
+#include "survey.h"
 #include "verify.h"
 
 static const char *words(const struct op_result *r)
@@ -67,13 +70,14 @@ static bool is_so(const struct volume *v, enum wait_kind what)
 
 		if (what == WAIT_CONNECTED && !(p->session && p->have_theirs))
 			return false;
-		live += !strcmp(pair_state_word(p), "live");
+		/* Who is rolling is as much in sync as it shall be. */
+		live += !strcmp(pair_state_word(p), "live") || roll_running(p);
 	}
 	/* Nothing is in sync with a copy that is not there. */
 	if (what == WAIT_IN_SYNC && (v->k.flags & REPL_VF_DISKLESS))
 		return false;
 	/* Of more than two copies the secondaries go with one node, not with each other. */
-	return what == WAIT_CONNECTED || live == v->pair_count ||
+	return what == WAIT_CONNECTED || (live && live == v->pair_count) ||
 	       (live && v->k.role == REPL_ROLE_SECONDARY);
 }
 
@@ -87,16 +91,26 @@ static void drop_waiter(struct core *c, struct waiter *w)
 	free(w);
 }
 
+static void no_peer(const struct volume *v, uint32_t request)
+{
+	core_reply(v->core, request, false, "%s: it has no peer that could be in sync", v->name);
+}
+
 static void check_waiters(struct volume *v)
 {
 	struct waiter *next;
 
 	for (struct waiter *w = v->core->waiters; w; w = next) {
 		next = w->next;
-		if (w->volume == v && is_so(v, w->what)) {
+		if (w->volume != v)
+			continue;
+		if (is_so(v, w->what))
 			core_reply(v->core, w->request, true, "%s", "");
-			drop_waiter(v->core, w);
-		}
+		else if (w->what == WAIT_IN_SYNC && !v->pair_count)
+			no_peer(v, w->request);
+		else
+			continue;
+		drop_waiter(v->core, w);
 	}
 }
 
@@ -141,6 +155,10 @@ void core_wait(struct core *c, const struct core_request *r, enum wait_kind what
 			   r->volume);
 		return;
 	}
+	if (what == WAIT_IN_SYNC && !v->pair_count) {
+		no_peer(v, r->id);
+		return;
+	}
 	w = calloc(1, sizeof(*w));
 	if (!w) {
 		core_reply(c, r->id, false, "out of memory");
@@ -159,6 +177,7 @@ void core_request_gone(struct core *c, uint32_t id)
 {
 	struct waiter *next;
 
+	survey_gone(c, id);
 	for (struct waiter *w = c->waiters; w; w = next) {
 		next = w->next;
 		if (w->request == id)
@@ -180,10 +199,10 @@ void core_request_gone(struct core *c, uint32_t id)
 
 /* ---------------------------------------------------------- promotion --- */
 
-/* Its copy went on where this one stood still. */
+/* Its copy went on where this one stood still, whatever has become of it since. */
 static bool is_newer(const struct pair *p)
 {
-	return p->have_theirs && verdict_newer(&p->theirs, &p->mine);
+	return p->have_theirs && verdict_went_on(&p->theirs, &p->mine);
 }
 
 static void gather(struct promote_facts *f, struct volume *v)
@@ -193,6 +212,7 @@ static void gather(struct promote_facts *f, struct volume *v)
 		/* What is being applied will be whole before it is promoted. */
 		.consistent = (v->k.sb_flags & REPL_SB_CONSISTENT) ||
 			      (redo_active(v) && !redo_stuck(v)),
+		.stuck = redo_stuck(v) ? v->redo.why : NULL,
 		.identity = v->k.sb_flags & REPL_SB_IDENTITY, .peer_count = v->pair_count,
 		.arbiter = v->set.arbiter ? v->set.arbiter_is : NULL,
 	};
@@ -530,6 +550,8 @@ void task_go(struct volume *v)
 		primary_go(v);
 	else if (v->task.kind == TASK_REPLACE)
 		replace_go(v);
+	else if (v->task.kind == TASK_MEMBER)
+		member_go(v);
 	else if (v->task.kind == TASK_DOWN)
 		down_go(v);
 }
@@ -549,6 +571,10 @@ void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 	}
 	if (kind == OP_REPLACE) {
 		replace_op_done(v, r);
+		return;
+	}
+	if (task == TASK_MEMBER) {
+		member_op_done(v, kind, r);
 		return;
 	}
 	if (!v->task.begun) {
@@ -581,6 +607,10 @@ void task_tick(struct volume *v)
 		return;
 	if (v->task.kind == TASK_RESIZE) {
 		resize_tick(v);
+		return;
+	}
+	if (v->task.kind == TASK_MEMBER) {
+		member_tick(v);
 		return;
 	}
 	if (v->task.kind == TASK_PRIMARY && v->task.arbiter && v->task.begun) {

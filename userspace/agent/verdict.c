@@ -53,13 +53,18 @@ static bool descends(const struct copy *of, const struct copy *about, bool *by_b
 	return *by_bitmap || at < REPL_HISTORY;
 }
 
-bool verdict_newer(const struct copy *c, const struct copy *than)
+bool verdict_went_on(const struct copy *c, const struct copy *than)
 {
 	bool by_bitmap;
 
-	return has(c, REPL_MV_CONSISTENT) && has(than, REPL_MV_CONSISTENT) &&
-	       id_equal(&c->uuid, &than->uuid) && !id_equal(&c->generation, &than->generation) &&
+	return !id_is_zero(&than->generation) && id_equal(&c->uuid, &than->uuid) &&
+	       !id_equal(&c->generation, &than->generation) &&
 	       descends(c, than, &by_bitmap) && !descends(than, c, &by_bitmap);
+}
+
+bool verdict_newer(const struct copy *c, const struct copy *than)
+{
+	return has(c, REPL_MV_CONSISTENT) && has(than, REPL_MV_CONSISTENT) && verdict_went_on(c, than);
 }
 
 static bool clean(const struct copy *c)
@@ -233,6 +238,12 @@ static void both_consistent(struct verdict *out, const struct copy *mine,
 	     "the leader's generation continues the other's");
 }
 
+/*
+ * The other may hold nearly all that was written after this one stood still, and be all that
+ * is left of it: whoever it followed leads both, when that one is back, and only a person may
+ * go without.  A promotion by force, of either, ends the wait: it begins a generation that
+ * the other has not gone through, and a copy that is primary counts as consistent.
+ */
 static void one_consistent(struct verdict *out, const struct copy *mine,
 			   const struct copy *theirs, enum side leader)
 {
@@ -240,6 +251,14 @@ static void one_consistent(struct verdict *out, const struct copy *mine,
 	const struct copy *second = leader == SIDE_MINE ? theirs : mine;
 	bool full = !has(second, REPL_MV_IDENTITY) || !speaks(first, second);
 
+	if (has(second, REPL_MV_IDENTITY) && verdict_went_on(second, first)) {
+		snprintf(out->why, sizeof(out->why), "%s copy is whole but older, %s went on and is not whole: "
+			 "bring back the node that one followed; or promote one of the two with --force, and "
+			 "what only the other has is lost", first == mine ? "this" : "the other",
+			 first == mine ? "the other" : "this");
+		out->kind = VERDICT_WAIT;
+		return;
+	}
 	lead(out, leader, full, mine, theirs, "only the leader's copy is consistent");
 }
 

@@ -13,7 +13,7 @@
 #include "copy.h"
 
 enum verdict_kind {
-	VERDICT_WAIT,		/* neither copy was ever consistent: somebody must begin */
+	VERDICT_WAIT,		/* neither is consistent, or only the one that stood still: somebody must begin */
 	VERDICT_EQUAL_LEAD,	/* nothing to copy; I lead the join */
 	VERDICT_EQUAL_FOLLOW,
 	VERDICT_LEAD,		/* my blocks, by the union of both maps */
@@ -61,8 +61,11 @@ bool verdict_speaks(const struct copy *of, const struct copy *about);
 /** verdict_common - the newest generation that both went through; zero: none is known */
 struct repl_id verdict_common(const struct copy *mine, const struct copy *theirs);
 
+/** verdict_went_on - whether a copy, consistent or not, went on where another stands still */
+bool verdict_went_on(const struct copy *c, const struct copy *than);
+
 /**
- * verdict_newer - whether a copy went on where another stands still
+ * verdict_newer - the same of two consistent copies
  *
  * Also when something else keeps them from catching up, such as a mistake in a file.
  */

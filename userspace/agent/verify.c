@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "id.h"
+#include "mark.h"
 #include "pair.h"
 #include "session.h"
 #include "task.h"
 #include "units.h"
 
 /* The mark's name, as it lies in the key of its slot: zeroes behind it. */
-#define MARK "verify"
+#define MARK MARK_VERIFY
 
 enum {
 	ANSWER_MS	= 10000,	/* for the peer's READY */

@@ -34,6 +34,7 @@
 #include <jansson.h>
 
 #include "config.h"
+#include "dir.h"
 #include "id.h"
 #include "marks.h"
 #include "pump.h"
@@ -112,6 +113,15 @@ static void catch_signals(const struct backup *b)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* It was opened before it was locked: the one that ended in between may have kept it. */
+static bool has_name(const struct backup *b)
+{
+	struct stat named, opened;
+
+	return !lstat(b->part, &named) && !fstat(b->out_fd, &opened) && named.st_ino == opened.st_ino &&
+	       named.st_dev == opened.st_dev;
+}
+
 static int open_output(struct backup *b, struct err *e)
 {
 	struct stat st;
@@ -134,7 +144,7 @@ static int open_output(struct backup *b, struct err *e)
 	if (b->out_fd < 0)
 		return err_set(e, errno, "%s: %s", b->part, strerror(errno));
 	/* What a dead one has left is taken over, and nothing else. */
-	if (flock(b->out_fd, LOCK_EX | LOCK_NB)) {
+	if (flock(b->out_fd, LOCK_EX | LOCK_NB) || !has_name(b)) {
 		close(b->out_fd);
 		b->out_fd = -1;
 		return err_set(e, EBUSY, "%s: another backup is being written there", b->part);
@@ -145,35 +155,30 @@ static int open_output(struct backup *b, struct err *e)
 	return 0;
 }
 
-static int sync_directory(const struct backup *b, struct err *e)
+/* What came there meanwhile stays, unless --force was said. */
+static int give_name(const struct backup *b)
 {
-	char dir[PATH_MAX], *slash;
-	int fd, ret = 0;
-
-	snprintf(dir, sizeof(dir), "%s", b->output);
-	slash = strrchr(dir, '/');
-	if (slash)
-		slash[slash == dir] = '\0';
-	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		ret = err_set(e, errno, "%s: making its name durable: %s", b->output, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return ret;
+	if (!b->force)
+		return dir_rename_new(b->part, b->output);
+	return rename(b->part, b->output) ? -errno : 0;
 }
 
 /* From here on the file is there, whatever happens. */
 static int keep_file(struct backup *b, struct err *e)
 {
+	int ret;
+
 	if (!b->output)
 		return 0;
 	if (fsync(b->out_fd))
 		return err_set(e, errno, "%s: making it durable: %s", b->part, strerror(errno));
-	if (rename(b->part, b->output))
-		return err_set(e, errno, "%s: %s", b->output, strerror(errno));
+	ret = give_name(b);
+	if (ret)
+		return err_set(e, -ret, "%s: %s", b->output, strerror(-ret));
 	unfinished = NULL;
 	b->part[0] = '\0';
-	return sync_directory(b, e);
+	ret = dir_sync_above(b->output);
+	return ret ? err_set(e, -ret, "%s: making its name durable: %s", b->output, strerror(-ret)) : 0;
 }
 
 static void close_output(struct backup *b)
@@ -356,6 +361,17 @@ static const struct kernel_slot *slot_of(const struct kernel_volume *v, int inde
 }
 
 /*
+ * What is staged is applied block by block.  Blocks that a cut holds make it void then, but not
+ * those that were announced before it was there; and when all of it is applied the copy counts
+ * again, as a later one.
+ */
+static bool has_moved(const struct kernel_volume *before, const struct kernel_volume *now)
+{
+	return now->role != REPL_ROLE_PRIMARY &&
+	       (!id_equal(&before->generation, &now->generation) || before->epoch != now->epoch);
+}
+
+/*
  * After the cut and at the end: the volume is the one that was opened, with the same disk,
  * and its copy one that counts.
  */
@@ -478,10 +494,15 @@ static int copy(struct backup *b, struct err *e)
 /* Return: 0, -EAGAIN or -ETIMEDOUT when it may be tried again, or another -errno. */
 static int attempt(struct backup *b, struct err *e)
 {
-	int ret = cut(b, e);
+	struct kernel_volume before = b->v;
+	int ret = check_copy(b, e);
 
 	if (!ret)
+		ret = cut(b, e);
+	if (!ret)
 		ret = check_same(b, e);
+	if (!ret && has_moved(&before, &b->v))
+		ret = err_set(e, EAGAIN, "the copy here was being brought up to date");
 	return ret ? ret : copy(b, e);
 }
 
@@ -705,6 +726,9 @@ static int misused(const struct backup *b)
 		if (names[i] && !mark_valid_name(names[i]))
 			return ctl_misuse(b->ctl, "%s: a mark's name has at most %d letters, digits, and . _ - after the first",
 					  names[i], MARK_NAME_MAX - 1);
+	if (b->mark && !strcmp(b->mark, MARK_VERIFY))
+		return ctl_complain("%s: the name is what repl-ctl verify keeps its mark under: take another one",
+				    b->mark);
 	if (b->json && !b->output)
 		return ctl_misuse(b->ctl, "--json needs --output: standard output has the stream");
 	if (b->force && !b->output)

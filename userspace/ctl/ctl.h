@@ -31,6 +31,7 @@ int ctl_secondary(const struct ctl *ctl, int argc, char **argv);
 int ctl_switch(const struct ctl *ctl, int argc, char **argv);
 int ctl_wait(const struct ctl *ctl, int argc, char **argv);
 int ctl_resize(const struct ctl *ctl, int argc, char **argv);
+int ctl_peer(const struct ctl *ctl, int argc, char **argv);
 int ctl_replace(const struct ctl *ctl, int argc, char **argv);
 int ctl_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_resume(const struct ctl *ctl, int argc, char **argv);

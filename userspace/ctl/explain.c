@@ -2,13 +2,17 @@
 #include "explain.h"
 
 #include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "units.h"
 
-enum { EXPLAIN_GATE_MS = 5000 };	/* a join or a snapshot may hold writes for a moment */
+enum {
+	EXPLAIN_GATE_MS = 5000,		/* a join or a snapshot may hold writes for a moment */
+	EXPLAIN_ROLLING_MS = 10000,	/* and an epoch may come late */
+};
 
 static void find(struct view_volume *vol, enum view_health health, const char *next,
 		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -115,6 +119,32 @@ static const char *gates_next(uint32_t gate)
 	return "wait: each of these ends by itself at its deadline";
 }
 
+/* What other nodes tell of their volumes is less than this node knows of its own. */
+static bool elsewhere(const struct kernel_volume *k)
+{
+	return !k->backing[0];
+}
+
+static const char *device(const struct kernel_volume *k)
+{
+	return elsewhere(k) ? "there" : k->backing;
+}
+
+/* " 3 times", or nothing where the number is not known */
+static const char *times(const struct kernel_volume *k, char to[UNITS_TEXT_MAX])
+{
+	*to = '\0';
+	if (!elsewhere(k))
+		snprintf(to, UNITS_TEXT_MAX, " %" PRIu64 " times", k->counter[REPL_C_ERRORS]);
+	return to;
+}
+
+static const char *disk_of(const struct kernel_volume *k, char to[UNITS_TEXT_MAX])
+{
+	snprintf(to, UNITS_TEXT_MAX, "/dev/repl%u", k->minor);
+	return to;
+}
+
 /* Frozen until the arbiter has said who goes on. */
 static void explain_arbitration(struct view_volume *vol)
 {
@@ -122,6 +152,11 @@ static void explain_arbitration(struct view_volume *vol)
 	char next[VIEW_WORDS_MAX], age[UNITS_TEXT_MAX];
 
 	units_format_duration(vol->kernel->gate_age_ms, age);
+	if (elsewhere(vol->kernel)) {
+		find(vol, VIEW_DOWN, words(next, "there: repl-ctl status %s", vol->name),
+		     "writes have been frozen for %s: a peer was lost, and the arbiter has not let it go on", age);
+		return;
+	}
 	words(next, "%s; to let what waits fail instead, and make this node secondary: repl-ctl resume %s --fail",
 	      a->known ? "bring the peer back, or see that the arbiter answers" :
 			 "start the agent: only it asks the arbiter", vol->name);
@@ -206,6 +241,11 @@ static void explain_diskless(struct view_volume *vol)
 	char next[VIEW_WORDS_MAX];
 
 	explain_filling(k, &filling);
+	if (filling.known && elsewhere(k)) {
+		find(vol, VIEW_DEGRADED, words(next, "nothing; there: repl-ctl wait %s --for in-sync", vol->name),
+		     "a new disk is being filled from a live peer; until then there is no copy there");
+		return;
+	}
 	if (filling.known) {
 		find_filling(vol, &filling);
 		return;
@@ -213,15 +253,15 @@ static void explain_diskless(struct view_volume *vol)
 	words(next, "put another disk in, then: repl-ctl replace %s --device DEVICE%s%s", vol->name,
 	      metadata_option(vol), k->role == REPL_ROLE_PRIMARY ? "; the volume stays in use meanwhile" :
 					     ": it gets a full copy");
-	find(vol, VIEW_DEGRADED, next, "the backing device %s has failed: %s", k->backing,
-	     k->role == REPL_ROLE_PRIMARY ? "the volume goes on from its live peers, there is no copy here"
-					  : "there is no copy here");
+	find(vol, VIEW_DEGRADED, next, "the backing device %s has failed: %sthere is no copy %s", device(k),
+	     k->role == REPL_ROLE_PRIMARY ? "the volume goes on from its live peers, " : "",
+	     elsewhere(k) ? "on that node" : "here");
 }
 
 static void explain_flags(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
-	char next[VIEW_WORDS_MAX];
+	char next[VIEW_WORDS_MAX], often[UNITS_TEXT_MAX];
 
 	if (k->flags & REPL_VF_FAILING)
 		find(vol, VIEW_DOWN,
@@ -234,20 +274,19 @@ static void explain_flags(struct view_volume *vol)
 		find(vol, VIEW_DEGRADED,
 		     words(next, "look at the disk (dmesg, smartctl); to put another one in its place: repl-ctl replace %s --device DEVICE%s",
 			   vol->name, metadata_option(vol)),
-		     "the backing device %s has failed a write of the peer; the disk has failed %llu times",
-		     k->backing, (unsigned long long)k->counter[REPL_C_ERRORS]);
+		     "the backing device %s has failed a write of the peer; the disk has failed%s",
+		     device(k), times(k, often));
 	else if (k->flags & REPL_VF_FAILED)
 		find(vol, VIEW_DEGRADED,
 		     any_live(vol) ?
 		     "look at the disk (dmesg, smartctl); a live peer has everything: move the work there" :
 		     "look at the disk (dmesg, smartctl); no peer has everything: copy what matters now",
-		     "the backing device %s has failed %llu times", k->backing,
-		     (unsigned long long)k->counter[REPL_C_ERRORS]);
+		     "the backing device %s has failed%s", device(k), times(k, often));
 	if (k->flags & REPL_VF_ZOMBIE)
 		find(vol, VIEW_DEGRADED,
 		     words(next, "unmount or end them; this names them: repl-ctl down %s", vol->name),
-		     "processes still hold /dev/repl%u open since its primary role was ended by force",
-		     k->minor);
+		     "processes still hold %s open since its primary role was ended by force",
+		     elsewhere(k) ? "its disk" : disk_of(k, often));
 	if (k->flags & REPL_VF_NO_FLUSH)
 		find(vol, VIEW_DEGRADED,
 		     words(next, "echo 'write back' > /sys/block/repl%u/queue/write_cache", k->minor),
@@ -256,6 +295,14 @@ static void explain_flags(struct view_volume *vol)
 		find(vol, VIEW_DEGRADED,
 		     words(next, "echo 1 > /sys/block/repl%u/queue/stable_writes", k->minor),
 		     "somebody switched stable pages off: the copies may come to differ");
+}
+
+/* Why what was staged cannot be applied; NULL: that is not so. */
+static const char *stuck(const struct view_volume *vol)
+{
+	const char *state = json_string_value(json_object_get(vol->staged, "state"));
+
+	return state && !strcmp(state, "stuck") ? json_string_value(json_object_get(vol->staged, "reason")) : NULL;
 }
 
 static void explain_copy(struct view_volume *vol)
@@ -268,6 +315,13 @@ static void explain_copy(struct view_volume *vol)
 		     words(next, "start the node that has the data; or, if this is a new volume's first node: repl-ctl primary %s --force",
 			   vol->name),
 		     "this copy has never held any data");
+	else if (!(k->sb_flags & REPL_SB_CONSISTENT) && stuck(vol))
+		find(vol, VIEW_DEGRADED,
+		     words(next, "mend that, it is tried again and again; or get it from the leader anew: repl-ctl down %s, "
+			   "remove that file (status --json names it), repl-ctl up %s; only if no other copy is left: "
+			   "repl-ctl primary %s --force, which takes this copy half changed",
+			   vol->name, vol->name, vol->name),
+		     "this copy is not consistent until what was staged for it is applied: %s", stuck(vol));
 	else if (!(k->sb_flags & REPL_SB_CONSISTENT) && !(k->flags & REPL_VF_DISKLESS))
 		find(vol, VIEW_DEGRADED,
 		     words(next, "let it finish: repl-ctl wait %s --for in-sync", vol->name),
@@ -311,6 +365,27 @@ static void explain_verify(struct view_volume *vol, const struct view_peer *p)
 		     units_format_bytes(bytes, differ), p->name);
 }
 
+/* Of more than two copies the secondaries go with one node, not with each other. */
+static bool rests(const struct view_volume *vol, const struct view_peer *p)
+{
+	return vol->kernel->role == REPL_ROLE_SECONDARY && any_live(vol) && strcmp(p->verdict, "split") != 0;
+}
+
+/* It is late by an interval and what sending takes; by much more, it does not keep up. */
+static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
+{
+	const struct view_rolling *r = &p->rolling;
+	char age[UNITS_TEXT_MAX], interval[UNITS_TEXT_MAX];
+
+	if (r->age_ms < 0 || (uint64_t)r->age_ms <= 10 * r->interval_ms + EXPLAIN_ROLLING_MS)
+		return;
+	units_format_duration(r->age_ms, age);
+	units_format_duration(r->interval_ms, interval);
+	find(vol, VIEW_DEGRADED, "look at the link and the disk there: what is written does not get there as fast",
+	     "the copy on %s is %s old, and an epoch should end each %s: so much is lost if this node is",
+	     p->name, age, interval);
+}
+
 static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
 {
 	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
@@ -319,6 +394,10 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 	switch (p->state) {
 	case VIEW_LIVE:
 		explain_session(v, vol, p);
+		explain_verify(vol, p);
+		break;
+	case VIEW_ROLLING:
+		explain_rolling(vol, p);
 		explain_verify(vol, p);
 		break;
 	case VIEW_SYNCING:
@@ -334,6 +413,11 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			     units_format_duration(p->progress.eta_s * 1000, eta) : "");
 		break;
 	case VIEW_BEHIND:
+		if (rests(vol, p)) {
+			find(vol, VIEW_HEALTHY, "nothing: the secondaries of a volume go with one node, not with each other",
+			     "%s is behind%s%s", p->name, colon, p->reason);
+			break;
+		}
 		/* The one reason that asks for nothing, since only a person can know what. */
 		if (strcmp(p->verdict, "split") == 0)
 			words(next, "nothing is thrown away by itself; what each side would lose: repl-ctl resolve %s",

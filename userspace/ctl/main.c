@@ -15,8 +15,9 @@ static const struct subcommand {
 	const char *help;
 	int (*run)(const struct ctl *ctl, int argc, char **argv);
 } subcommands[] = {
-	{ "status", "[VOLUME] [--json] [--check]",
-	  "Show volumes, their peers, and what to do about whatever is wrong.", ctl_status },
+	{ "status", "[VOLUME] [--json] [--check] [--all-nodes]",
+	  "Show volumes, their peers, and what to do about whatever is wrong; --all-nodes: as other nodes see theirs.",
+	  ctl_status },
 	{ "check", "[VOLUME]",
 	  "The same as status --check: exit 0 healthy, 3 degraded, 4 down.", ctl_check },
 	{ "role", "VOLUME",
@@ -36,6 +37,8 @@ static const struct subcommand {
 	  "Wait until the peers are connected or in sync, or this node has a role.", ctl_wait },
 	{ "resize", "VOLUME [--size SIZE]",
 	  "Grow a volume on all nodes, into devices that were made larger below it.", ctl_resize },
+	{ "peer", "add VOLUME NODE [--mode MODE] | remove VOLUME NODE [--force]",
+	  "Give a volume one more copy on another node, or one less, while it is in use.", ctl_peer },
 	{ "replace", "VOLUME [--device DEVICE] [--metadata DEVICE] [--force]",
 	  "Put another disk in the place of one that has failed, while the volume is in use.",
 	  ctl_replace },

@@ -314,6 +314,9 @@ int ctl_mark(const struct ctl *ctl, int argc, char **argv)
 								 : "exactly one volume is expected");
 	if (m.json && commands[command].changes)
 		return ctl_misuse(ctl, "--json goes with list");
+	if (commands[command].run == add && !strcmp(word[2], MARK_VERIFY))
+		return ctl_complain("%s: the name %s is what repl-ctl verify keeps its mark under: take another one",
+				    word[1], word[2]);
 	if (word[2] && !mark_valid_name(word[2]))
 		return ctl_misuse(ctl, "%s: a mark's name has at most %d letters, digits, and . _ - after the first",
 				  word[2], MARK_NAME_MAX - 1);

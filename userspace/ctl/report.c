@@ -50,7 +50,18 @@ static json_t *report_caught_up(const struct view_caught_up *c)
 /* How old the peer's state is: nothing while it is live, else how long it has not been. */
 static json_int_t epoch_age(const struct view_peer *p)
 {
+	if (p->rolling.known && p->rolling.age_ms >= 0)
+		return p->rolling.age_ms;
 	return p->state == VIEW_LIVE || !p->slot ? 0 : p->slot->link_age_ms;
+}
+
+static json_t *report_rolling(const struct view_rolling *r)
+{
+	if (!r->known)
+		return json_null();
+	return json_pack("{s:I, s:o, s:o}", "interval_ms", (json_int_t)r->interval_ms, "age_ms",
+			 r->age_ms < 0 ? json_null() : json_integer(r->age_ms), "worst_ms",
+			 r->worst_ms < 0 ? json_null() : json_integer(r->worst_ms));
 }
 
 static json_t *report_slot(const struct kernel_slot *s)
@@ -74,10 +85,10 @@ static json_t *report_slot(const struct kernel_slot *s)
 
 static json_t *report_peer(const struct view_peer *p)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "name", p->name,
 			 "state", view_state_word(p->state),
-			 "mode", "sync",
+			 "mode", p->rolling.known ? "rolling" : "sync",
 			 "dirty_bytes", (json_int_t)explain_behind(p),
 			 "in_flight_bytes", (json_int_t)(p->slot ? p->slot->in_flight_bytes : 0),
 			 "epoch_age_ms", epoch_age(p),
@@ -88,6 +99,7 @@ static json_t *report_peer(const struct view_peer *p)
 			 "progress", report_progress(&p->progress),
 			 "caught_up", report_caught_up(&p->caught_up),
 			 "verify", p->verify ? json_deep_copy(p->verify) : json_null(),
+			 "rolling", report_rolling(&p->rolling),
 			 "slot", report_slot(p->slot));
 }
 
@@ -209,6 +221,8 @@ static json_t *report_volume(const struct view_volume *vol)
 	if (object)
 		json_object_set_new(object, "arbiter", vol->arbiter_object ?
 				    json_incref(vol->arbiter_object) : json_null());
+	if (object)
+		json_object_set_new(object, "staged", vol->staged ? json_incref(vol->staged) : json_null());
 	if (object)
 		add_kernel(object, vol->kernel);
 	return object;

@@ -45,9 +45,9 @@ static const json_t *side(const json_t *split, unsigned int n)
 	return json_array_get(json_object_get(split, "sides"), n);
 }
 
-static uint64_t bytes_of(const json_t *s)
+static uint64_t bytes_of(const json_t *s, const char *key)
 {
-	return (uint64_t)json_integer_value(json_object_get(s, "bytes"));
+	return (uint64_t)json_integer_value(json_object_get(s, key));
 }
 
 static int ask(const struct resolve *r, json_t *request, agent_progress *progress, json_t **answer)
@@ -77,18 +77,20 @@ static const json_t *volume(const struct resolve *r)
 
 /* -- telling --------------------------------------------------------------- */
 
-enum column { COL_NODE, COL_ROLE, COL_GENERATION, COL_CHANGED, COL_SINCE, COL_COUNT };
+enum column { COL_NODE, COL_ROLE, COL_GENERATION, COL_CHANGED, COL_SINCE, COL_LOSES, COL_COUNT };
 
 static int add_side(struct libscols_table *table, const json_t *s)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	char generation[SHORT_ID + 1], changed[128], bytes[UNITS_TEXT_MAX], since[UNITS_TEXT_MAX + 8];
+	char loses[UNITS_TEXT_MAX + 8];
 	json_int_t blocks = json_integer_value(json_object_get(s, "blocks"));
 	const json_t *alone = json_object_get(s, "alone_ms");
 
 	snprintf(generation, sizeof(generation), "%s", text_of(s, "generation"));
 	snprintf(changed, sizeof(changed), "%" JSON_INTEGER_FORMAT " block%s, %s", blocks,
-		 blocks == 1 ? "" : "s", units_format_bytes(bytes_of(s), bytes));
+		 blocks == 1 ? "" : "s", units_format_bytes(bytes_of(s, "bytes"), bytes));
+	snprintf(loses, sizeof(loses), "up to %s", units_format_bytes(bytes_of(s, "loses_bytes"), bytes));
 	strcpy(since, "not known");
 	if (json_is_integer(alone)) {
 		units_format_duration((uint64_t)json_integer_value(alone), since);
@@ -98,7 +100,8 @@ static int add_side(struct libscols_table *table, const json_t *s)
 	    scols_line_set_data(line, COL_ROLE, text_of(s, "role")) ||
 	    scols_line_set_data(line, COL_GENERATION, generation) ||
 	    scols_line_set_data(line, COL_CHANGED, changed) ||
-	    scols_line_set_data(line, COL_SINCE, since))
+	    scols_line_set_data(line, COL_SINCE, since) ||
+	    scols_line_set_data(line, COL_LOSES, loses))
 		return -1;
 	return 0;
 }
@@ -106,7 +109,7 @@ static int add_side(struct libscols_table *table, const json_t *s)
 static void print_table(const json_t *split)
 {
 	static const char *const heads[COL_COUNT] = {
-		"NODE", "ROLE", "GENERATION", "CHANGED ALONE", "LINK LOST",
+		"NODE", "ROLE", "GENERATION", "KNOWS CHANGED", "LINK LOST", "WOULD LOSE",
 	};
 	struct libscols_table *table;
 	bool good;
@@ -126,13 +129,13 @@ static void print_way(const struct resolve *r, const json_t *keep, const json_t 
 {
 	char bytes[UNITS_TEXT_MAX];
 
-	units_format_bytes(bytes_of(lose), bytes);
+	units_format_bytes(bytes_of(lose, "loses_bytes"), bytes);
 	printf("To keep %s: repl-ctl resolve %s --keep %s\n", text_of(keep, "node"), r->volume,
 	       text_of(keep, "node"));
 	if (!strcmp(text_of(lose, "role"), "primary"))
 		printf("  %s is primary: end what uses it and make it secondary first\n",
 		       text_of(lose, "node"));
-	printf("  %s loses what it has written alone; these %s are saved in a file on %s first\n",
+	printf("  %s loses what it has written alone, up to %s: saved in a file on %s first\n",
 	       text_of(lose, "node"), bytes, text_of(lose, "node"));
 }
 
@@ -143,7 +146,8 @@ static void print_split(const struct resolve *r, const json_t *split)
 	printf("%s: split: both copies were written alone since they last were equal%s%.*s%s\n",
 	       r->volume, *common ? " (generation " : "", SHORT_ID, common, *common ? ")" : "");
 	print_table(split);
-	puts("Blocks that were in doubt after a crash count as changed.");
+	puts("Blocks that were in doubt after a crash count as changed. What one node had sent, and the other "
+	     "had not\nput to use, the other one knows of: so either may lose what both know of together.");
 }
 
 /* Why there is nothing to resolve, in the agent's words. */
@@ -174,10 +178,10 @@ static bool confirmed(const struct resolve *r, const json_t *keep, const json_t 
 		return false;
 	}
 	fflush(stdout);
-	fprintf(stderr, "%s is kept. The %s that %s has written alone %s. Go on? [yes/no] ",
-		text_of(keep, "node"), units_format_bytes(bytes_of(lose), bytes),
-		text_of(lose, "node"),
-		r->no_save ? "are LOST, nothing is saved" : "are saved in a file on it and then overwritten");
+	fprintf(stderr, "%s is kept. What %s has written alone, up to %s, %s. Go on? [yes/no] ",
+		text_of(keep, "node"), text_of(lose, "node"),
+		units_format_bytes(bytes_of(lose, "loses_bytes"), bytes),
+		r->no_save ? "is LOST, nothing is saved" : "is saved in a file on it and then overwritten");
 	if (fgets(line, sizeof(line), stdin) && !strcmp(line, "yes\n"))
 		return true;
 	ctl_complain("%s: nothing is changed", r->volume);

@@ -8,6 +8,7 @@
 
 #include <libsmartcols.h>
 
+#include "cluster.h"
 #include "ctl.h"
 #include "explain.h"
 #include "id.h"
@@ -137,6 +138,20 @@ static void print_arbiter(const struct view_arbiter *a)
 		       a->said[0] ? ": " : "", a->said);
 }
 
+static void print_staged(const json_t *staged)
+{
+	const char *state = json_string_value(json_object_get(staged, "state"));
+	const char *reason = json_string_value(json_object_get(staged, "reason"));
+	char bytes[UNITS_TEXT_MAX], limit[UNITS_TEXT_MAX];
+
+	if (!state)
+		return;
+	printf("  staged: %s, %s of at most %s%s%s\n", state,
+	       units_format_bytes((uint64_t)json_integer_value(json_object_get(staged, "bytes")), bytes),
+	       units_format_bytes((uint64_t)json_integer_value(json_object_get(staged, "limit_bytes")), limit),
+	       reason ? ": " : "", reason ? reason : "");
+}
+
 static void print_caught_up(const struct view_peer *p)
 {
 	const struct view_caught_up *c = &p->caught_up;
@@ -151,6 +166,21 @@ static void print_caught_up(const struct view_peer *p)
 		printf("; %s compared, %s of it equal", units_format_bytes(c->compared_bytes, compared),
 		       units_format_bytes(c->equal_bytes, equal));
 	printf("\n");
+}
+
+static void print_rolling(const struct view_peer *p)
+{
+	const struct view_rolling *r = &p->rolling;
+	char each[UNITS_TEXT_MAX], age[UNITS_TEXT_MAX], worst[UNITS_TEXT_MAX];
+
+	if (!r->known)
+		return;
+	units_format_duration(r->interval_ms, each);
+	if (r->age_ms < 0)
+		printf("  %s, rolling each %s\n", p->name, each);
+	else
+		printf("  %s, rolling each %s: its copy is %s old; %s at worst in the last hour\n", p->name, each,
+		       units_format_duration(r->age_ms, age), units_format_duration(r->worst_ms, worst));
 }
 
 static void print_verify(const struct view_peer *p)
@@ -185,8 +215,11 @@ static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bo
 		print_arbiter(&vol->arbiter);
 		ret = print_peers(ctl, vol);
 	}
+	if (only)
+		print_staged(vol->staged);
 	for (size_t i = 0; only && i < vol->peer_count; i++) {
 		print_caught_up(&vol->peer[i]);
+		print_rolling(&vol->peer[i]);
 		print_verify(&vol->peer[i]);
 	}
 	for (size_t i = 0; i < vol->finding_count; i++)
@@ -236,6 +269,7 @@ struct options {
 	const char *only;
 	bool json;
 	bool check;
+	bool all_nodes;
 };
 
 /* A monitoring check that finds nothing to look at must not say that all is well. */
@@ -270,9 +304,12 @@ static int show(const struct ctl *ctl, const struct options *o, const struct vie
 
 static int run(const struct ctl *ctl, const struct options *o)
 {
-	struct view *v = malloc(sizeof(*v));
+	struct view *v;
 	int ret;
 
+	if (o->all_nodes)
+		return cluster_status(ctl, o->only, o->json, o->check);
+	v = malloc(sizeof(*v));
 	if (!v || view_open(v, ctl->config_dir, o->only)) {
 		free(v);
 		return ctl_complain("out of memory");
@@ -288,6 +325,7 @@ static int parse(const struct ctl *ctl, int argc, char **argv, struct options *o
 	static const struct option table[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "check", no_argument, NULL, 'c' },
+		{ "all-nodes", no_argument, NULL, 'a' },
 		{}
 	};
 	int id;
@@ -297,6 +335,8 @@ static int parse(const struct ctl *ctl, int argc, char **argv, struct options *o
 			o->json = true;
 		else if (id == 'c')
 			o->check = true;
+		else if (id == 'a')
+			o->all_nodes = true;
 		else
 			return ctl_misuse(ctl, "unknown option %s", argv[optind - 1]);
 	}

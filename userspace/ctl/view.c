@@ -23,6 +23,7 @@ const char *view_state_word(enum view_state state)
 		[VIEW_CONNECTING] = "connecting",
 		[VIEW_BEHIND] = "behind",
 		[VIEW_SYNCING] = "syncing",
+		[VIEW_ROLLING] = "rolling",
 		[VIEW_LIVE] = "live",
 	};
 
@@ -113,6 +114,23 @@ static void read_caught_up(const json_t *object, struct view_caught_up *c)
 	c->passes = json_number_value(json_object_get(object, "passes"));
 }
 
+static int64_t read_ms(const json_t *object, const char *key)
+{
+	const json_t *ms = json_object_get(object, key);
+
+	return json_is_number(ms) ? (int64_t)json_number_value(ms) : -1;
+}
+
+static void read_rolling(const json_t *object, struct view_rolling *r)
+{
+	if (!json_is_object(object))
+		return;
+	r->known = true;
+	r->interval_ms = json_number_value(json_object_get(object, "interval_ms"));
+	r->age_ms = read_ms(object, "age_ms");
+	r->worst_ms = read_ms(object, "worst_ms");
+}
+
 static void add_answer(struct view_volume *vol, const json_t *object)
 {
 	char name[REPL_NODE_MAX] = "";
@@ -129,6 +147,7 @@ static void add_answer(struct view_volume *vol, const json_t *object)
 	copy_text(object, "reason", p->reason, sizeof(p->reason));
 	read_progress(json_object_get(object, "progress"), &p->progress);
 	read_caught_up(json_object_get(object, "caught_up"), &p->caught_up);
+	read_rolling(json_object_get(object, "rolling"), &p->rolling);
 	p->verify = json_object_get(object, "verify");
 	if (!json_is_object(p->verify))
 		p->verify = NULL;
@@ -178,6 +197,7 @@ void view_merge_peers(struct view_volume *vol, const struct config_agent *agent,
 	json_array_foreach(json_object_get(answer, "peers"), index, object)
 		add_answer(vol, object);
 	read_arbiter(vol, json_object_get(answer, "arbiter"));
+	vol->staged = json_object_get(answer, "staged");
 }
 
 /* -- volumes --------------------------------------------------------------- */

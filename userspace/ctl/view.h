@@ -27,6 +27,7 @@ enum view_state {
 	VIEW_CONNECTING,
 	VIEW_BEHIND,
 	VIEW_SYNCING,
+	VIEW_ROLLING,
 	VIEW_LIVE,
 };
 
@@ -54,6 +55,13 @@ struct view_caught_up {
 	unsigned int passes;
 };
 
+/* Of a peer in rolling mode. */
+struct view_rolling {
+	bool known;
+	uint64_t interval_ms;
+	int64_t age_ms, worst_ms;	/* of its copy; -1: not known */
+};
+
 struct view_peer {
 	char name[REPL_NODE_MAX];	/* or the start of its key, when nobody named it */
 	enum view_state state;
@@ -64,6 +72,7 @@ struct view_peer {
 	char reason[VIEW_WORDS_MAX];	/* why it is not live; "" unknown */
 	struct view_progress progress;
 	struct view_caught_up caught_up;
+	struct view_rolling rolling;
 	const json_t *verify;		/* the agent's, of the view's answer; NULL: never compared */
 };
 
@@ -92,6 +101,7 @@ struct view_volume {
 	struct view_peer peer[VIEW_PEERS_MAX];
 	size_t peer_count;
 	struct view_arbiter arbiter;
+	json_t *staged;		/* as the agent says it; part of view.answer; NULL: not told, or null */
 	json_t *arbiter_object;	/* the same as the agent says it; part of view.answer; NULL: none */
 	enum view_health health;
 	struct view_finding finding[VIEW_FINDINGS_MAX];	/* gravest first */

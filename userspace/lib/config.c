@@ -22,23 +22,6 @@ enum config_bounds {
 
 static const char config_suffix[] = ".conf";
 
-static unsigned int say(config_report *report, void *arg, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* Return: 1, as a caller counts. */
-static unsigned int say(config_report *report, void *arg, const char *fmt, ...)
-{
-	char text[2 * PATH_MAX + 512];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	if (report)
-		report(arg, text);
-	return 1;
-}
-
 /* -- values ---------------------------------------------------------------- */
 
 bool config_valid_name(const char *name)
@@ -223,9 +206,14 @@ static int set_encryption(void *field, const char *value)
 
 static int set_mode(void *field, const char *value)
 {
-	if (strcmp(value, "sync") != 0)
+	enum config_mode *mode = field;
+
+	if (strcmp(value, "sync") == 0)
+		*mode = CONFIG_MODE_SYNC;
+	else if (strcmp(value, "rolling") == 0)
+		*mode = CONFIG_MODE_ROLLING;
+	else
 		return -EINVAL;
-	*(enum config_mode *)field = CONFIG_MODE_SYNC;
 	return 0;
 }
 
@@ -242,6 +230,11 @@ static int set_ms(void *field, const char *value, uint64_t min, uint64_t max)
 static int set_join_limit(void *field, const char *value)
 {
 	return set_ms(field, value, 1, REPL_DEADLINE_MAX_MS);
+}
+
+static int set_interval(void *field, const char *value)
+{
+	return set_ms(field, value, 100, 3600 * 1000);
 }
 
 static int set_takeover_after(void *field, const char *value)
@@ -362,16 +355,16 @@ static unsigned int check_peers(const struct config_agent *a, config_report *rep
 		const struct config_peer *p = &a->peer[i];
 
 		if (strcmp(p->name, a->name) == 0) {
-			say(report, arg, "%s:%u: [peer \"%s\"] is this node itself", a->path,
-			    p->line, p->name);
+			sense_say(report, arg, "%s:%u: [peer \"%s\"] is this node itself", a->path,
+				  p->line, p->name);
 			problems++;
 		}
 		for (size_t j = 0; j < i; j++) {
 			if (!key_public_equal(&p->key, &a->peer[j].key) ||
 			    key_public_equal(&p->key, &unset))
 				continue;
-			say(report, arg, "%s:%u: [peer \"%s\"] has the public key of [peer \"%s\"]",
-			    a->path, p->line, p->name, a->peer[j].name);
+			sense_say(report, arg, "%s:%u: [peer \"%s\"] has the public key of [peer \"%s\"]",
+				  a->path, p->line, p->name, a->peer[j].name);
 			problems++;
 		}
 	}
@@ -431,7 +424,9 @@ static const struct rules_key volume_keys[] = {
 };
 
 static const struct rules_key volume_peer_keys[] = {
-	KEY(config_volume_peer, mode, "mode", 0, set_mode, "sync"),
+	KEY(config_volume_peer, mode, "mode", 0, set_mode, "sync or rolling"),
+	KEY(config_volume_peer, interval_ms, "interval", 0, set_interval,
+	    "a time from 100ms to 1h, such as 1s"),
 	{}
 };
 
@@ -465,6 +460,7 @@ static void *open_volume_peer(void *root, const char *label, unsigned int line, 
 	p = &v->peer[v->peer_count++];
 	strcpy(p->name, label);
 	p->mode = CONFIG_MODE_SYNC;
+	p->interval_ms = CONFIG_INTERVAL_MS;
 	p->line = line;
 	return p;
 }
@@ -492,57 +488,6 @@ static int name_from_path(const char *path, char name[REPL_NAME_MAX])
 	return config_valid_name(name) ? 0 : -EINVAL;
 }
 
-/*
- * What is to be done when a peer is lost is the arbiter's to say: with one, writes freeze, and
- * nothing else makes sense.  REPL_LOSS_ARBITER has stood for "not said" so far.
- */
-static unsigned int settle_arbiter(struct config_volume *v, config_report *report, void *arg)
-{
-	unsigned int problems = 0;
-
-	if (!v->arbiter) {
-		if (v->on_peer_loss == REPL_LOSS_ARBITER)
-			v->on_peer_loss = REPL_LOSS_CONTINUE;
-		if (v->takeover)
-			problems += say(report, arg, "%s: takeover = auto needs an arbiter: without one two "
-					"nodes could both be primary; add arbiter = node:NAME, or leave it manual",
-					v->path);
-		return problems;
-	}
-	if (v->on_peer_loss == REPL_LOSS_CONTINUE)
-		problems += say(report, arg, "%s: on-peer-loss = continue goes on without asking the "
-				"arbiter; leave it out, or say arbiter = none", v->path);
-	v->on_peer_loss = REPL_LOSS_ARBITER;
-	if (!v->direct_apply)
-		problems += say(report, arg, "%s: direct-apply = no is not possible with an arbiter yet; "
-				"leave it out, or say arbiter = none", v->path);
-	if (v->peer_count != 1)
-		problems += say(report, arg, "%s: an arbiter decides between this node and one peer, and "
-				"there are %zu peers: say arbiter = none, or name one [peer]", v->path,
-				v->peer_count);
-	for (size_t i = 0; v->arbiter == CONFIG_ARBITER_NODE && i < v->peer_count; i++)
-		if (!strcmp(v->peer[i].name, v->arbiter_is))
-			problems += say(report, arg, "%s: arbiter = node:%s has a copy of the volume "
-					"itself; it must be a third node", v->path, v->arbiter_is);
-	return problems;
-}
-
-static unsigned int check_volume(const struct config_volume *v, config_report *report, void *arg)
-{
-	unsigned int problems = 0;
-
-	if (v->stuck_timeout_ms < v->timeout_ms)
-		problems += say(report, arg, "%s: stuck-timeout is shorter than timeout; make it at least "
-				"%u ms", v->path, v->timeout_ms);
-	if (v->device[0] && strcmp(v->device, v->metadata) == 0) {
-		say(report, arg,
-		    "%s: device and metadata are both %s; leave metadata out when it lies on the device",
-		    v->path, v->device);
-		problems++;
-	}
-	return problems;
-}
-
 int config_parse_volume(const char *text, size_t length, const char *path,
 			struct config_volume *v, config_report *report, void *arg)
 {
@@ -561,13 +506,12 @@ int config_parse_volume(const char *text, size_t length, const char *path,
 	v->staging_size = CONFIG_STAGING_SIZE;
 	v->direct_apply = true;
 	if (name_from_path(path, v->name)) {
-		say(report, arg, "%s: the file's name gives no volume name; expected %s", path,
-		    expected_name);
+		sense_say(report, arg, "%s: the file's name gives no volume name; expected %s", path,
+			  expected_name);
 		problems++;
 	}
 	problems += rules_parse(text, length, path, volume_sections, v, report, arg);
-	problems += settle_arbiter(v, report, arg);
-	problems += check_volume(v, report, arg);
+	problems += sense_volume(v, report, arg);
 	return problems ? -EINVAL : 0;
 }
 
@@ -580,7 +524,7 @@ static ssize_t read_file(const char *path, char **text, config_report *report, v
 	size_t got;
 
 	if (!f) {
-		say(report, arg, "%s: %s", path, strerror(errno));
+		sense_say(report, arg, "%s: %s", path, strerror(errno));
 		return -EINVAL;
 	}
 	*text = malloc(CONFIG_FILE_MAX + 1);
@@ -590,11 +534,11 @@ static ssize_t read_file(const char *path, char **text, config_report *report, v
 	}
 	got = fread(*text, 1, CONFIG_FILE_MAX + 1, f);
 	if (ferror(f)) {
-		say(report, arg, "%s: %s", path, strerror(errno));
+		sense_say(report, arg, "%s: %s", path, strerror(errno));
 		goto free_text;
 	}
 	if (got > CONFIG_FILE_MAX) {
-		say(report, arg, "%s: longer than 1 MiB; this is no configuration", path);
+		sense_say(report, arg, "%s: longer than 1 MiB; this is no configuration", path);
 		goto free_text;
 	}
 	fclose(f);
@@ -615,7 +559,7 @@ int config_load_agent(const char *dir, struct config_agent *a, config_report *re
 
 	memset(a, 0, sizeof(*a));
 	if (snprintf(path, sizeof(path), "%s/agent.conf", dir) >= (int)sizeof(path)) {
-		say(report, arg, "%s: the name of this directory is too long", dir);
+		sense_say(report, arg, "%s: the name of this directory is too long", dir);
 		return -EINVAL;
 	}
 	length = read_file(path, &text, report, arg);
@@ -635,7 +579,7 @@ static int load_volume(struct config *c, const char *file, config_report *report
 	int ret;
 
 	if (snprintf(path, sizeof(path), "%s/volumes/%s", c->dir, file) >= (int)sizeof(path)) {
-		say(report, arg, "%s/volumes: the name of a file in it is too long", c->dir);
+		sense_say(report, arg, "%s/volumes: the name of a file in it is too long", c->dir);
 		return -EINVAL;
 	}
 	grown = reallocarray(c->volume, c->volume_count + 1, sizeof(*grown));
@@ -678,14 +622,14 @@ static int load_volumes(struct config *c, config_report *report, void *arg)
 	int count;
 
 	if (snprintf(path, sizeof(path), "%s/volumes", c->dir) >= (int)sizeof(path)) {
-		say(report, arg, "%s: the name of this directory is too long", c->dir);
+		sense_say(report, arg, "%s: the name of this directory is too long", c->dir);
 		return -EINVAL;
 	}
 	count = scandir(path, &entry, is_volume_file, by_bytes);
 	if (count < 0 && errno == ENOENT)
 		return 0;	/* a node without volumes yet */
 	if (count < 0) {
-		say(report, arg, "%s: %s", path, strerror(errno));
+		sense_say(report, arg, "%s: %s", path, strerror(errno));
 		return -EINVAL;
 	}
 	for (int i = 0; i < count; i++) {
@@ -708,24 +652,24 @@ static unsigned int check_pair(struct config_volume *a, struct config_volume *b,
 	unsigned int problems = 0;
 
 	if (a->minor == b->minor && a->minor < REPL_MINORS_MAX) {
-		say(report, arg, "%s: minor %u is also asked for by %s; give one of them another",
-		    b->path, b->minor, a->path);
+		sense_say(report, arg, "%s: minor %u is also asked for by %s; give one of them another",
+			  b->path, b->minor, a->path);
 		problems++;
 	}
 	if (b->device[0] && strcmp(a->device, b->device) == 0) {
-		say(report, arg, "%s: device %s is also used by %s; give each volume its own", b->path,
-		    b->device, a->path);
+		sense_say(report, arg, "%s: device %s is also used by %s; give each volume its own", b->path,
+			  b->device, a->path);
 		problems++;
 	}
 	if (b->metadata[0] &&
 	    (strcmp(a->metadata, b->metadata) == 0 || strcmp(a->device, b->metadata) == 0)) {
-		say(report, arg, "%s: metadata %s is also used by %s; give each volume its own",
-		    b->path, b->metadata, a->path);
+		sense_say(report, arg, "%s: metadata %s is also used by %s; give each volume its own",
+			  b->path, b->metadata, a->path);
 		problems++;
 	}
 	if (a->metadata[0] && strcmp(a->metadata, b->device) == 0) {
-		say(report, arg, "%s: device %s is the metadata of %s; give each volume its own", b->path,
-		    b->device, a->path);
+		sense_say(report, arg, "%s: device %s is the metadata of %s; give each volume its own", b->path,
+			  b->device, a->path);
 		problems++;
 	}
 	if (problems)
@@ -744,18 +688,18 @@ static unsigned int check_across(struct config *c, config_report *report, void *
 			problems += check_pair(&c->volume[j], v, report, arg);
 		if (v->arbiter == CONFIG_ARBITER_NODE &&
 		    !config_find_peer(&c->agent, v->arbiter_is)) {
-			problems += say(report, arg, "%s: arbiter = node:%s has no section in %s; add "
-					"[peer \"%s\"] there", v->path, v->arbiter_is, c->agent.path,
-					v->arbiter_is);
+			problems += sense_say(report, arg, "%s: arbiter = node:%s has no section in %s; add "
+					      "[peer \"%s\"] there", v->path, v->arbiter_is, c->agent.path,
+					      v->arbiter_is);
 			v->bad = true;
 		}
 		for (size_t j = 0; j < v->peer_count; j++) {
 			if (config_find_peer(&c->agent, v->peer[j].name))
 				continue;
-			say(report, arg,
-			    "%s:%u: peer %s has no section in %s; add [peer \"%s\"] there",
-			    v->path, v->peer[j].line, v->peer[j].name, c->agent.path,
-			    v->peer[j].name);
+			sense_say(report, arg,
+				  "%s:%u: peer %s has no section in %s; add [peer \"%s\"] there",
+				  v->path, v->peer[j].line, v->peer[j].name, c->agent.path,
+				  v->peer[j].name);
 			v->bad = true;
 			problems++;
 		}
@@ -769,7 +713,7 @@ int config_load(const char *dir, struct config *c, config_report *report, void *
 
 	memset(c, 0, sizeof(*c));
 	if (snprintf(c->dir, sizeof(c->dir), "%s", dir) >= (int)sizeof(c->dir)) {
-		say(report, arg, "%s: the name of this directory is too long", dir);
+		sense_say(report, arg, "%s: the name of this directory is too long", dir);
 		return -EINVAL;
 	}
 	agent_ret = config_load_agent(dir, &c->agent, report, arg);
@@ -822,12 +766,12 @@ static unsigned int check_block_device(const char *file, const char *key, const 
 
 	*number = 0;
 	if (stat(path, &st) < 0) {
-		say(report, arg, "%s: %s %s: %s; create it, or correct %s =", file, key, path,
-		    strerror(errno), key);
+		sense_say(report, arg, "%s: %s %s: %s; create it, or correct %s =", file, key, path,
+			  strerror(errno), key);
 		return 1;
 	}
 	if (!S_ISBLK(st.st_mode)) {
-		say(report, arg, "%s: %s %s is no block device; correct %s =", file, key, path, key);
+		sense_say(report, arg, "%s: %s %s is no block device; correct %s =", file, key, path, key);
 		return 1;
 	}
 	*number = st.st_rdev;
@@ -845,15 +789,15 @@ int config_check_devices(const struct config *c, config_report *report, void *ar
 	if (!used)
 		return -ENOMEM;
 	if (key_load_private(c->agent.key_path, &key, &e))
-		problems += say(report, arg, "%s: key: %s", c->agent.path, e.text);
+		problems += sense_say(report, arg, "%s: key: %s", c->agent.path, e.text);
 	key_wipe(&key, sizeof(key));
 	for (size_t i = 0; i < c->volume_count; i++) {
 		const struct config_volume *v = &c->volume[i];
 
 		problems += check_block_device(v->path, "device", v->device, &used[i], report, arg);
 		if (v->arbiter == CONFIG_ARBITER_COMMAND && access(v->arbiter_is, X_OK))
-			problems += say(report, arg, "%s: arbiter = command:%s: %s; it must be there, and "
-					"executable", v->path, v->arbiter_is, strerror(errno));
+			problems += sense_say(report, arg, "%s: arbiter = command:%s: %s; it must be there, and "
+					      "executable", v->path, v->arbiter_is, strerror(errno));
 		if (v->metadata[0])
 			problems += check_block_device(v->path, "metadata", v->metadata, &meta,
 						       report, arg);
@@ -861,8 +805,8 @@ int config_check_devices(const struct config *c, config_report *report, void *ar
 		for (size_t j = 0; used[i] && j < i; j++) {
 			if (used[j] != used[i] || strcmp(c->volume[j].device, v->device) == 0)
 				continue;
-			say(report, arg, "%s: device %s is the same as %s of %s; give each volume its own",
-			    v->path, v->device, c->volume[j].device, c->volume[j].path);
+			sense_say(report, arg, "%s: device %s is the same as %s of %s; give each volume its own",
+				  v->path, v->device, c->volume[j].device, c->volume[j].path);
 			problems++;
 		}
 	}

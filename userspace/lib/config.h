@@ -37,6 +37,7 @@ enum config_limits {
 	CONFIG_STAGING_DIR_MAX	= CONFIG_SAVE_DIR_MAX,
 	CONFIG_JOIN_LIMIT_MS	= 200,
 	CONFIG_TAKEOVER_MS	= 30000,
+	CONFIG_INTERVAL_MS	= 1000,
 };
 
 /* Where to listen or to connect to; text for getaddrinfo(), not resolved here. */
@@ -67,6 +68,7 @@ struct config_agent {
 
 enum config_mode {
 	CONFIG_MODE_SYNC = 1,
+	CONFIG_MODE_ROLLING,		/* behind by an epoch, on purpose */
 };
 
 enum config_arbiter {
@@ -84,6 +86,7 @@ enum config_encryption {
 struct config_volume_peer {
 	char name[REPL_NODE_MAX];	/* of a config_peer */
 	enum config_mode mode;
+	uint32_t interval_ms;		/* of epochs, when it is rolling */
 	unsigned int line;
 };
 
@@ -190,5 +193,14 @@ const struct config_peer *config_find_peer(const struct config_agent *a, const c
 /** config_find_peer_key - by public key, or NULL */
 const struct config_peer *config_find_peer_key(const struct config_agent *a,
 					       const uint8_t key[REPL_KEY_BYTES]);
+
+/* sense.c: whether what a volume's file says, each line of it right by itself, makes sense together. */
+
+/** sense_say - report a problem. Return: 1, as a caller counts. */
+unsigned int sense_say(config_report *report, void *arg, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** sense_volume - and settle what one line means in the light of others. Return: how many problems. */
+unsigned int sense_volume(struct config_volume *v, config_report *report, void *arg);
 
 #endif /* REPL_CONFIG_H */

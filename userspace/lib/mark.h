@@ -22,6 +22,9 @@ enum mark_state {
 	MARK_STATES,
 };
 
+/* What verify remembers of itself is a mark, too, which is no backup's. */
+#define MARK_VERIFY	"verify"
+
 /** mark_valid_name - letters, digits and any of . _ - after the first, at most 30 */
 bool mark_valid_name(const char *name);
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "id.h"
 #include "super.h"
 
@@ -33,16 +34,6 @@ static int write_file(const char *path, uint64_t end)
 	return ret;
 }
 
-static int sync_directory(void)
-{
-	int fd = open(PLACE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = fd < 0 || fsync(fd) ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
 int place_note(const struct repl_id *copy_id, uint64_t end, struct err *e)
 {
 	char path[PLACE_PATH_MAX], fresh[PLACE_PATH_MAX], id[ID_TEXT_MAX];
@@ -56,7 +47,7 @@ int place_note(const struct repl_id *copy_id, uint64_t end, struct err *e)
 	if (!ret && rename(fresh, path))
 		ret = -errno;
 	if (!ret)
-		ret = sync_directory();
+		ret = dir_sync(PLACE_DIR);
 	return ret ? err_set(e, -ret, "%s: where the metadata lie cannot be noted: %s; when the device below was grown, fsck.repl --meta-end %" PRIu64 " finds them",
 			     path, strerror(-ret), end) : 0;
 }

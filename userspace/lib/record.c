@@ -7,8 +7,9 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "dir.h"
 
 enum { DIGEST = 32, DIGEST_LINE = sizeof("sha256 = \n") - 1 + 2 * DIGEST };
 
@@ -55,32 +56,6 @@ static int write_file(const char *path, const char *bytes, size_t length)
 	return ret;
 }
 
-static int sync_directory(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = fd < 0 || fsync(fd) ? -errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-/* A directory that is made here is an entry of the one above it, which must not be lost either. */
-static int make_directory(const char *dir)
-{
-	char above[PATH_MAX];
-	char *slash;
-
-	if (mkdir(dir, 0700))
-		return errno == EEXIST ? 0 : -errno;
-	snprintf(above, sizeof(above), "%s", dir);
-	slash = strrchr(above, '/');
-	if (!slash)
-		return sync_directory(".");
-	slash[slash == above] = '\0';
-	return sync_directory(above);
-}
-
 int record_write(const char *dir, const char *name, const char *text, struct err *e)
 {
 	char path[PATH_MAX], fresh[PATH_MAX], whole[RECORD_MAX + DIGEST_LINE + 1];
@@ -94,13 +69,13 @@ int record_write(const char *dir, const char *name, const char *text, struct err
 	memcpy(whole, text, length);
 	ret = digest_line(text, length, whole + length);
 	if (!ret)
-		ret = make_directory(dir);
+		ret = dir_make(dir);
 	if (!ret)
 		ret = write_file(fresh, whole, length + DIGEST_LINE);
 	if (!ret && rename(fresh, path))
 		ret = -errno;
 	if (!ret)
-		ret = sync_directory(dir);
+		ret = dir_sync(dir);
 	return ret ? err_set(e, -ret, "%s cannot be written durably: %s", path, strerror(-ret)) : 0;
 }
 
@@ -154,7 +129,7 @@ int record_remove(const char *dir, const char *name, struct err *e)
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	if (!unlink(path))
-		ret = sync_directory(dir);
+		ret = dir_sync(dir);
 	else if (errno != ENOENT)
 		ret = -errno;
 	return ret ? err_set(e, -ret, "%s cannot be removed: %s", path, strerror(-ret)) : 0;

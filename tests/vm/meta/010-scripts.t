@@ -10,6 +10,9 @@ meta_build
 expect pass "a good test passes" fault.t "--env FAULT=none" \
 	'^ok 1 - the script runs' '^ok 2 - modules unload' '^ok 3 - kernel log is clean' '^1\.\.3$'
 expect fail "a failing check" fault.t "--env FAULT=not-ok" '^not ok 2 - one is two' '^# +expected: 2|^# expected: 2'
+expect fail "a check that a command fails which is not there" fault.t "--env FAULT=missing" '^not ok 2 - it fails' 'was not run'
+expect_errors=('^# words of its own' '^# not ok 2 - a command fails')
+expect fail "a check whose command says why" fault.t "--env FAULT=words" '^not ok 2 - a command fails'
 expect fail "a script that dies" fault.t "--env FAULT=dies" '^not ok 2 - the test script exits with 0 \(it was 1\)'
 expect fail "a script that stops half way" fault.t "--env FAULT=half" '^not ok 2 - the test script reaches its end'
 expect fail "fewer tests than planned" fault.t "--env FAULT=plan" '^not ok 2 - as many tests as planned \(7 planned, 1 run\)'

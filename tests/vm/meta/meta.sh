@@ -25,6 +25,7 @@ meta_build() {
 }
 
 # The test passes when run's exit code is as expected and its output matches every regular expression.
+expect_errors=() # REGEX... of the next expect only, on standard error
 expect() { # pass|fail DESCRIPTION GUEST-TEST "RUN-OPTIONS" REGEX...
 	local want=$1 what=$2 guest=$3 rc=0 got out regex bad=()
 	local -a options
@@ -38,6 +39,11 @@ expect() { # pass|fail DESCRIPTION GUEST-TEST "RUN-OPTIONS" REGEX...
 	for regex in "$@"; do
 		grep -qE -- "$regex" <<<"$out" || bad+=("not in the output: $regex")
 	done
+	# A run of everything shows only this: it must name what failed, and what that said of it.
+	for regex in "${expect_errors[@]}"; do
+		grep -qE -- "$regex" "$meta_dir/errors.$$" || bad+=("not in what is left of the failure: $regex")
+	done
+	expect_errors=()
 	if [ "${#bad[@]}" -eq 0 ]; then
 		pass "$what"
 	else

@@ -51,6 +51,6 @@ ok "two gives the role back" vm_exec two 'umount /mnt/m && repl-ctl secondary sp
 ok "one takes it, by consent" vm_exec one 'repl-ctl primary spool'
 is "$(sha one)" "$(sha two)" "both copies are equal"
 ok "what two wrote is on one" vm_exec one 'mkdir -p /mnt/m; mount /dev/repl0 /mnt/m && [ -s /mnt/m/210 ] && umount /mnt/m'
-ok "down" vm_exec one 'repl-ctl down spool; pkill repl-agent; sleep 1; rmmod repl'
-ok "down" vm_exec two 'repl-ctl down spool; pkill repl-agent; sleep 1; rmmod repl'
+ok "down" vm_exec one 'repl-ctl down spool; pkill repl-agent; while pkill -0 repl-agent; do sleep 0.1; done; rmmod repl'
+ok "down" vm_exec two 'repl-ctl down spool; pkill repl-agent; while pkill -0 repl-agent; do sleep 0.1; done; rmmod repl'
 multi_done

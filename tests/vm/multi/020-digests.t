@@ -68,7 +68,7 @@ cmp_ok "$moved" -ge $((100 * BLOCK)) "what two has written was sent"
 cmp_ok "$moved" -le $((116 * BLOCK)) "and hardly anything else: only blocks that differ"
 is "$(caught_up one equal_bytes)" "$(caught_up two equal_bytes)" "both sides count alike"
 
-ok "down" vm_exec two 'repl-ctl secondary spool; repl-ctl down spool; pkill repl-agent; sleep 1; rmmod repl; sync'
-ok "down" vm_exec one 'repl-ctl down spool; pkill repl-agent; sleep 1; rmmod repl; sync'
+ok "down" vm_exec two 'repl-ctl secondary spool; repl-ctl down spool; pkill repl-agent; while pkill -0 repl-agent; do sleep 0.1; done; rmmod repl; sync'
+ok "down" vm_exec one 'repl-ctl down spool; pkill repl-agent; while pkill -0 repl-agent; do sleep 0.1; done; rmmod repl; sync'
 ok "both copies are equal, byte for byte" cmp -n "$size" "$multi_dir/one/disk0" "$multi_dir/two/disk0"
 multi_done

@@ -18,6 +18,13 @@ pattern_put "$(disk 0)" seed1 1048576 4096
 is "$(data_sha "$(disk 0)" 1048576 4096)" "$(pattern_sha seed1 1048576)" "pattern is read back"
 isnt "$(data_sha "$(disk 0)" 1048576 0)" "$(pattern_sha seed1 1048576)" "and not at another place"
 
+pattern_put "$(disk 1)" seed1 1048576 4096
+ok "two disks have the same on them" same "$(disk 0)" "$(disk 1)" $((4 << 20))
+printf x | dd of="$(disk 1)" bs=1 count=1 seek=$(((2 << 20) + 5000)) conv=notrunc status=none && sync "$(disk 1)"
+is "$(same "$(disk 0)" "$(disk 1)" $((4 << 20)))" "$(disk 0) and $(disk 1) differ in block 513" "one byte is another: where"
+ok "not before it" same "$(disk 0)" "$(disk 1)" $((513 * 4096))
+not_ok "beyond their end they are not the same" same "$(disk 0)" "$(disk 1)" $((64 << 20))
+
 brd_load 2 8
 is "$(dev_sectors /dev/ram1)" 16384 "brd size"
 dm_delay slow /dev/ram0 0 200

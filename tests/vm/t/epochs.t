@@ -36,6 +36,7 @@ is "$(holds /dev/vdb)" 500 "and on b"
 diag "the agent of the leader dies in the middle"
 apart 501 4500
 wait_for 60 "it is copied" eval '[ -e /run/staging/*.stage ]'
+is "$(status_of b .staged.state)-$(status_of b .staged.from)" receiving-a "status says that it is, and from whom"
 sleep 0.5 # not for a condition: it may come at any time
 agent_kill a
 is "$(consistent b)" true "the replica stays consistent"
@@ -46,6 +47,7 @@ diag "the agent of the replica dies while it applies"
 run_quiet dm_reload diskb "$(dm_delay_table /dev/vdb 0 400 0)"
 agent_start a
 ok "it begins to apply" status_becomes b .consistent false 90
+is "$(status_of b .staged.state)" applying "as status says"
 agent_kill b
 run_quiet dm_heal diskb /dev/vdb
 is "$(consistent b)" false "it is neither the old state nor the new one"
@@ -60,6 +62,7 @@ wait_for 20 "what was staged is gone" eval '[ ! -e /run/staging/*.stage ]'
 agent_start a
 ok "and in sync it is" wait_live a b
 ok "with equal copies" copies_equal a b
+is "$(status_of b .staged)" null "nothing is staged any more"
 
 diag "the leader is lost in the middle, for good"
 apart 4501 7500

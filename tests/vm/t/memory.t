@@ -12,7 +12,7 @@
 
 meminfo() { awk -v what="$1:" '$1 == what { print $2 * 1024 }' /proc/meminfo; }
 used_swap() { echo $(($(meminfo SwapTotal) - $(meminfo SwapFree))); }
-same() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$(pattern_sha "$2" "$3")" ]; } # FILE SEED BYTES
+holds() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$(pattern_sha "$2" "$3")" ]; } # FILE SEED BYTES
 
 swap_on_it() { # what does not fit into memory is swapped out over the link
 	local bytes=$((($(meminfo MemAvailable) + (48 << 20)) & ~0xfffff))
@@ -21,7 +21,7 @@ swap_on_it() { # what does not fit into memory is swapped out over the link
 	mount -t tmpfs -o size=100% none /mnt
 	ok "$1: $((bytes >> 20)) MiB are kept" eval "pattern $1 $bytes >/mnt/kept"
 	ok "$1: $(($(used_swap) >> 20)) MiB of it outside of memory" [ "$(used_swap)" -gt $((24 << 20)) ]
-	ok "$1: read again, it is what it was" same /mnt/kept "$1" "$bytes"
+	ok "$1: read again, it is what it was" holds /mnt/kept "$1" "$bytes"
 	umount /mnt
 	ok "$1: swap is given back" run_quiet swapoff /dev/repl0
 }
@@ -33,7 +33,7 @@ dirty_cache() {
 	ok "$1: $((bytes >> 20)) MiB through a page cache that holds on to what it can" eval "pattern file-$1 $bytes >/mnt/file"
 	ok "$1: synced" sync -f /mnt
 	echo 3 >/proc/sys/vm/drop_caches
-	ok "$1: read again" same /mnt/file "file-$1" "$bytes"
+	ok "$1: read again" holds /mnt/file "file-$1" "$bytes"
 	umount /mnt
 }
 

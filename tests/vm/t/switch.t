@@ -72,15 +72,6 @@ switches() { # DESCRIPTION CODE REGEX FROM TO [OPTION]
 	fi
 }
 
-listen() { # NODE : in place of repl-failover.socket
-	local dir
-	dir=$(node_dir "$1")
-	printf '#!/bin/bash\nexec repl-failover --config %s serve\n' "$dir" >"$dir/serve"
-	chmod +x "$dir/serve"
-	on "$1" socat "UNIX-LISTEN:$dir/failover.sock,fork" "EXEC:$dir/serve" >>"$dir/served" 2>&1 &
-	wait_for 20 "the helper of $1" test -S "$dir/failover.sock"
-}
-
 mounted() { findmnt -n "/mnt/$1" >/dev/null; }
 serves() { [ "$(ctl "$1" role spool)" = primary ] && mounted "$1" && on "$1" systemctl is-active --quiet mail.service; }
 idle() { [ "$(ctl "$1" role spool)" = secondary ] && ! mounted "$1" && ! on "$1" systemctl is-active --quiet mail.service; }
@@ -112,8 +103,8 @@ ok "the writer writes" goes_on
 switches "without a helper on b nothing is begun, and what is missing is said" 1 \
 	'systemctl enable --now .*repl-failover.socket there.*nothing was stopped' a b
 ok "a serves it as before" serves a
-listen a
-listen b
+failover_listen a NODE=a PATH="$wrap:$PATH"
+failover_listen b NODE=b PATH="$wrap:$PATH"
 switches "not from the node that does not have it" 1 'a is primary: run this there.*nothing was stopped' b a
 switches "--check finds nothing against it" 0 'b can take it over; nothing was changed' a b --check
 ok "a serves it still" serves a

@@ -10,6 +10,8 @@ pass "the script runs"
 case $FAULT in
 module-*) insmod /repl/repl_meta.ko fault="${FAULT#module-}" ;;
 not-ok) is 1 2 "one is two" ;;
+missing) not_ok "it fails" there-is-no-such-program ;;
+words) ok "a command fails" bash -c 'echo "words of its own"; exit 1' ;;
 dies) false ;;
 hangs) sleep 1000 ;;
 half) exit 0 ;;

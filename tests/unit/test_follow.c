@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One core that follows, or leads though it is secondary: what it marks, and what it takes for
+ * one instant.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/msg.c userspace/agent/action.c tests/unit/one_peer.c
+ */
+#include "one_peer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "redo.h"
+#include "tap.h"
+
+/* A backup makes its slot by itself: the agent may not know of it yet. */
+static void applied_directly(void)
+{
+	struct msg_delta d = { .id = 1, .blocks = 1, .generation = id(1) };
+	struct repl_msg_delta m;
+
+	follow(1);
+	msg_pack_delta(&d, &m);
+	hear(1, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
+	done(OP_FOLLOW, 0);
+	ok(op_count && ops[op_count - 1].kind == OP_DELTA_APPLY && ops[op_count - 1].mask == 0xe,
+	   "what is applied directly is marked for all slots but the leader's: %x", ops[op_count - 1].mask);
+	end();
+}
+
+/* As secondary, up to where the peer, which stages, is asked for its doubts. */
+static void leads(void)
+{
+	struct copy c, asked;
+	struct err e;
+	unsigned int i = 0;
+
+	begin(true);
+	equal_copies(&c);
+	kernel.generation = id(2);
+	kernel.history[0] = id(1);
+	kernel.slot[0].flags = 0;
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	while (i < sent_count && sent[i].type != REPL_MSG_FOLLOW)
+		i++;
+	need(i < sent_count && !copy_unpack(&asked, (const void *)sent[i].body, &e), "this side leads");
+	c.cookie = asked.cookie;
+	c.flags |= REPL_MV_STAGES;
+	hear_copy(1, REPL_MSG_FOLLOWING, &c);
+	need(pair->phase == PHASE_L_MAP, "the peer follows");
+	clear();
+}
+
+/* Of a secondary no generation ends: what was read is of the one that it had, if it has it still. */
+static bool commits(bool moves)
+{
+	struct repl_msg_delta m;
+
+	leads();
+	pair->run.staged_bytes = 1ULL << 40;
+	hear(1, REPL_MSG_MAP, NULL, 0);
+	done(OP_FREEZE, 0);
+	kernel.gate = REPL_GATE_JOIN;
+	done(OP_CUT, 0);
+	done(OP_DELTA_SEND, 0);
+	msg_pack_delta(&pair->run.delta, &m);
+	hear(1, REPL_MSG_DELTA_DONE, &m, sizeof(m));
+	if (moves)
+		kernel.generation = id(3);
+	sent_count = 0;
+	done(OP_COMMIT, 0);
+	for (unsigned int i = 0; i < sent_count; i++)
+		if (sent[i].type == REPL_MSG_COMMIT)
+			return true;
+	return false;
+}
+
+static void instants(void)
+{
+	ok(commits(false), "a secondary that leads, and has stayed as it was, ends an epoch");
+	end();
+	ok(!commits(true), "one that has become another meanwhile does not");
+	end();
+}
+
+/* Who is primary, or newer, is followed; what is staged then is applied whenever that one says so. */
+static void follows_meanwhile(void)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+	const struct core_peer *third;
+	struct copy c = other_copy();
+	struct pair *other;
+
+	leads();
+	third = core_peer_add(&core, "mail3", key);
+	other = core_pair_add(volume, third);
+	need(third && other, "a third node");
+	core_session_up(&core, 2, third, NULL);
+	hear_hello(2, 1, 1, "spool");
+	c.copy_id = id(23);
+	c.generation = id(3);
+	c.history[0] = id(2);
+	c.flags |= REPL_MV_PRIMARY;
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	need(pair->phase == PHASE_L_MAP, "a third node that is primary is there");
+	c.cookie = 78;
+	hear_copy(2, REPL_MSG_FOLLOW, &c);
+	ok(pair_following(other), "it is followed: %s", other->reason);
+	ok(!pair_leading(pair), "and nobody is led meanwhile: %s", pair->reason);
+	end();
+}
+
+static void found(const struct staged *what, int error)
+{
+	struct op_result r = { .error = error, .text = "it cannot be read", .staged = what };
+
+	need(op_count && ops[op_count - 1].kind == OP_STAGE_FIND, "it is looked for");
+	core_op_done(volume, NULL, OP_STAGE_FIND, 0, &r);
+	settle();
+}
+
+/* What makes this copy consistent again may be in a file that cannot be read just now. */
+static void unread(void)
+{
+	struct staged what = { .base_generation = id(1), .generation = id(2) };
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	memcpy(what.key, peer->key, sizeof(what.key));
+	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	core_unread(volume, "it cannot be read");
+	core_get(volume);
+	tick(0);
+	ok(redo_stuck(volume) && !strcmp(volume->redo.why, "it cannot be read"), "a staged file that cannot be read "
+	   "is not given up");
+	tick(CORE_RETRY_MIN_MS);
+	found(NULL, -EIO);
+	ok(redo_stuck(volume), "nor the second time");
+	clear();
+	tick(CORE_RETRY_MAX_MS);
+	found(&what, 0);
+	ok(ops[op_count - 1].kind == OP_STAGE_APPLY, "once it can be read it is applied: %s", op_name(ops[op_count - 1].kind));
+	end();
+	begin(false);
+	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	core_unread(volume, "it cannot be read");
+	tick(CORE_RETRY_MIN_MS);
+	found(NULL, -ENOENT);
+	ok(!redo_active(volume), "a person has removed it: this copy has to catch up");
+	end();
+}
+
+int main(void)
+{
+	applied_directly();
+	unread();
+	instants();
+	follows_meanwhile();
+	return tap_end();
+}

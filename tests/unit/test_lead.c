@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One core that leads, or is asked to: messages that cross, and what comes as a link is adopted.
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/msg.c userspace/agent/action.c tests/unit/one_peer.c
+ */
+#include "one_peer.h"
+
+#include "id.h"
+#include "tap.h"
+
+/* The last FOLLOW that was sent is of @c. */
+static bool asked_to_follow(struct copy *c)
+{
+	const struct repl_msg_volume *follow = NULL;
+	struct err e;
+
+	for (unsigned int i = 0; i < sent_count; i++)
+		if (sent[i].type == REPL_MSG_FOLLOW)
+			follow = (const void *)sent[i].body;
+	return follow && !copy_unpack(c, follow, &e);
+}
+
+/*
+ * The leader leaves at a message that crosses its FOLLOW, so the follower begins alone.  No
+ * later FOLLOW may come to end that: by then the leader itself may follow a third node.
+ */
+static void follows_nobody(void)
+{
+	struct copy c, state = { 0 };
+
+	begin(true);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	need(asked_to_follow(&state), "this side leads");
+	c.slot_dirty_blocks = 1;
+	hear_copy(1, REPL_MSG_STATE, &c);
+	need(pair->phase == PHASE_MEET, "a STATE that crossed FOLLOW: it leads no more");
+	clear();
+	c.cookie = state.cookie;
+	hear_copy(1, REPL_MSG_FOLLOWING, &c);
+	ok(sent_count && (sent[0].type == REPL_MSG_STATE || sent[0].type == REPL_MSG_VOLUME),
+	   "who follows a procedure that was left is told so");
+	end();
+}
+
+/* As leader up to where the kernel adopts the link to a peer that stages. */
+static void adopts_here(uint32_t conn)
+{
+	struct msg_link l = { .volume = "spool" };
+	struct repl_msg_link ready;
+	struct repl_msg_delta delta;
+	struct copy c, state = { 0 };
+
+	begin(true);
+	equal_copies(&c);
+	kernel.role = REPL_ROLE_PRIMARY;
+	kernel.generation = id(2);
+	kernel.history[0] = id(1);
+	kernel.slot[0].flags = 0;
+	come(conn);
+	hear_hello(conn, 1, 1, "spool");
+	hear_copy(conn, REPL_MSG_VOLUME, &c);
+	need(asked_to_follow(&state), "this side leads");
+	c.cookie = state.cookie;
+	c.flags |= REPL_MV_STAGES;
+	hear_copy(conn, REPL_MSG_FOLLOWING, &c);
+	hear(conn, REPL_MSG_MAP, NULL, 0);
+	done(OP_LINK_OPEN, 0);
+	l.cookie = pair->run.cookie;
+	msg_pack_link(&l, &ready);
+	hear(conn, REPL_MSG_LINK_READY, &ready, sizeof(ready));
+	kernel.gate = REPL_GATE_JOIN;
+	done(OP_FREEZE, 0);
+	done(OP_CUT, 0);
+	done(OP_DELTA_SEND, 0);
+	msg_pack_delta(&pair->run.delta, &delta);
+	hear(conn, REPL_MSG_DELTA_DONE, &delta, sizeof(delta));
+	done(OP_COMMIT, 0);
+	kernel.slot[0].flags = REPL_SS_LIVE;
+	kernel.slot[0].link = REPL_LINK_LIVE;
+	kernel.slot[0].cookie = l.cookie;
+	kernel.slot[0].generation = id(2);
+}
+
+/* The peer is told. */
+static void adopted_here(uint32_t conn)
+{
+	adopts_here(conn);
+	done(OP_LINK_ADD, 0);
+	need(pair->phase == PHASE_L_ADOPT, "the link is adopted here");
+	clear();
+}
+
+/* Its loss had frozen the volume: the kernel ends that with a new generation, as soon as it is live. */
+static void goes_on_at_adoption(void)
+{
+	const struct repl_msg_volume *adopt = NULL;
+	struct copy c;
+	struct err e;
+
+	adopts_here(1);
+	memmove(&kernel.history[1], &kernel.history[0], sizeof(kernel.history[0]));
+	kernel.history[0] = id(2);
+	kernel.generation = id(3);
+	done(OP_LINK_ADD, 0);
+	for (unsigned int i = 0; i < sent_count; i++)
+		if (sent[i].type == REPL_MSG_LINK_ADOPT)
+			adopt = (const void *)sent[i].body;
+	ok(adopt && !copy_unpack(&c, adopt, &e) && id_equal(&c.generation, (struct repl_id[]){ id(2) }) &&
+	   id_equal(&c.history[0], (struct repl_id[]){ id(1) }),
+	   "a generation that begins with the link: the peer is told the one that it has, the kernel tells the next");
+	end();
+
+	adopts_here(1);
+	kernel.generation = kernel.slot[0].generation = id(3);
+	done(OP_LINK_ADD, 0);
+	ok(pair->phase != PHASE_L_ADOPT && strstr(pair->reason, "before the link was adopted"),
+	   "one that began before it, of which nobody tells the peer: not joined (%s)", pair->reason);
+	end();
+}
+
+/*
+ * The peer stages, so it may be what it was before, though the slot says that it is equal: by
+ * that it would be copied in full.
+ */
+static void broken_at_adoption(void)
+{
+	struct copy c;
+
+	adopted_here(1);
+	core_session_down(&core, 1, "closed");
+	kernel.gate = 0;
+	kernel.slot[0].link = REPL_LINK_NONE;
+	kernel.slot[0].flags = 0;
+	kernel.history[1] = id(1);
+	kernel.history[0] = id(2);
+	kernel.generation = id(3);
+	equal_copies(&c);
+	kernel.slot[0].generation = id(2);
+	kernel.slot[0].flags = 0;
+	come(2);
+	hear_hello(2, 1, 1, "spool");
+	ok(op_count == 1 && ops[0].kind == OP_RECORD && id_equal(&ops[0].id, (struct repl_id[]){ id(1) }),
+	   "a join that was broken at adoption: what the slot says of the peer is taken back");
+	kernel.slot[0].generation = id(1);
+	done(OP_RECORD, 0);
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	ok(pair->verdict.kind == VERDICT_LEAD, "so it gets what has changed, and no more: %s",
+	   verdict_name(pair->verdict.kind));
+	clear();
+	core_get(volume);
+	settle();
+	ok(!op_count, "once");
+	end();
+}
+
+/* It was told that the peer has adopted it: nothing is taken back. */
+static void lost_after_adoption(void)
+{
+	struct copy c;
+
+	adopted_here(1);
+	hear(1, REPL_MSG_LINK_LIVE, NULL, 0);
+	core_session_down(&core, 1, "closed");
+	kernel.slot[0].link = REPL_LINK_NONE;
+	equal_copies(&c);
+	kernel.slot[0].generation = id(2);
+	kernel.slot[0].flags = 0;
+	c.generation = id(2);
+	come(2);
+	hear_hello(2, 1, 1, "spool");
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	for (unsigned int i = 0; i < op_count; i++)
+		need(ops[i].kind != OP_RECORD, "what the peer has said counts");
+	ok(verdict_leads(pair->verdict.kind) && !verdict_full(pair->verdict.kind),
+	   "a link that is lost later: nothing is taken back");
+	end();
+}
+
+/*
+ * Who is asked to follow, and is bound to a third that is away, says nothing until something
+ * changes.  It would follow a primary.
+ */
+static void promoted_while_it_waits(void)
+{
+	struct copy c, state;
+
+	begin(true);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	need(asked_to_follow(&state) && pair->phase == PHASE_L_FOLLOW, "this side leads");
+	clear();
+	core_get(volume);
+	settle();
+	need(!sent_count, "as long as nothing changes, it waits");
+	kernel.role = REPL_ROLE_PRIMARY;
+	kernel.generation = id(2);
+	core_get(volume);
+	settle();
+	ok(asked_to_follow(&state) && (state.flags & REPL_MV_PRIMARY) &&
+	   id_equal(&state.generation, &kernel.generation),
+	   "who has become primary asks again to be followed");
+	end();
+}
+
+int main(void)
+{
+	follows_nobody();
+	goes_on_at_adoption();
+	broken_at_adoption();
+	lost_after_adoption();
+	promoted_while_it_waits();
+	return tap_end();
+}

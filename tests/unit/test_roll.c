@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Two agents' cores, one of them rolling, through faults and crashes.  $SEED repeats
+ * all of it, $RUNS of them; with ONE=1, the one whose seed it is.  $VERBOSE=1 prints what
+ * the agents log.
+ * needs: tests/unit/sim_witness.c userspace/agent/register.c userspace/agent/arbiter.c
+ * needs: userspace/agent/verify.c userspace/agent/judge.c
+ * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
+ * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c
+ * needs: userspace/agent/pair.c userspace/agent/redo.c userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
+ * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c
+ */
+#include "sim_story.h"
+
+#include "roll.h"
+#include "tap.h"
+
+static bool second_rolls(const struct sim *s)
+{
+	return s->node[0].running && s->node[1].running && roll_running(s->node[0].volume->pair[0]) &&
+	       roll_running(s->node[1].volume->pair[0]);
+}
+
+static uint64_t newest(const struct sim_node *n)
+{
+	uint64_t newest = 0;
+
+	for (unsigned int b = 0; b < SK_BLOCKS; b++)
+		if (n->kernel.data[b] > newest)
+			newest = n->kernel.data[b];
+	return newest;
+}
+
+enum { ROLL_STEP = 20, ROLL_STEPS = 8192 };
+
+/* How many writes there were, step by step; and whether the replica is ever older than its leader says. */
+static uint64_t writes_at[ROLL_STEPS];
+static unsigned int steps;
+
+static bool runs_and_is_as_old_as_said(uint64_t ms)
+{
+	const struct sim_node *a = &sim.node[0], *b = &sim.node[1];
+
+	for (uint64_t i = 0; i < ms / ROLL_STEP && steps < ROLL_STEPS; i++) {
+		int64_t age = a->running ? roll_age(story_pair(0)) : -1;
+
+		writes_at[steps++] = sim.written;
+		/* The last one that was begun then may have been in flight. */
+		if (age >= 0 && (b->kernel.flags & REPL_SB_CONSISTENT) && !b->kernel.primary &&
+		    (uint64_t)age / ROLL_STEP + 2 < steps &&
+		    newest(b) + 1 < writes_at[steps - 2 - (uint64_t)age / ROLL_STEP]) {
+			printf("# the replica has write %llu, and is said to be %lld ms old: %llu were there\n",
+			       (unsigned long long)newest(b), (long long)age,
+			       (unsigned long long)writes_at[steps - 2 - (uint64_t)age / ROLL_STEP]);
+			return false;
+		}
+		sim_run(&sim, ROLL_STEP);
+	}
+	return true;
+}
+
+/* That it is a past state all the time, the simulator itself looks at. */
+static bool rolls(uint64_t seed, bool leaky)
+{
+	struct sim_node *b = &sim.node[1];
+	bool good;
+
+	story_begin(2, seed);
+	steps = 0;
+	sim.ordered = true;
+	sim_roll(&sim, 200);
+	sim.node[0].kernel.leaky = leaky;
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim.writing = true;
+	good = sim_until(&sim, second_rolls, 60000) && runs_and_is_as_old_as_said(5000);
+	if (good && b->commits < 5)
+		good = false;
+	sim.op_failures = (unsigned int)sim_random(&sim, 2) * 30;
+	for (unsigned int i = 0; good && i < 4; i++) {
+		story_happens(sim_random(&sim, MISHAPS));
+		good = runs_and_is_as_old_as_said(sim_random(&sim, sim_random(&sim, 2) ? 40 : 3000));
+		for (unsigned int n = 0; n < 2; n++)
+			sim_power_on(&sim.node[n]);
+		if (!sim_primary_node(&sim)) {
+			sim_until(&sim, story_connected, 5000);
+			story_promote(&sim.node[0], true, false);
+		}
+		good = good && runs_and_is_as_old_as_said(1000 + sim_random(&sim, 2000));
+	}
+	sim.op_failures = 0;
+	/* The kernel may have refused it. */
+	if (!sim_primary_node(&sim) && sim_until(&sim, story_connected, 20000))
+		story_promote(&sim.node[0], true, false);
+	good = good && sim_until(&sim, second_rolls, 120000);
+	sim_roll(&sim, 0);
+	good = good && sim_until(&sim, sim_all_live, 120000);
+	sim.writing = false;
+	sim_run(&sim, 500);
+	good = good && !sim.broken && sim_equal(&sim);
+	if (!good && !leaky) {
+		printf("# ONE=1 SEED=%llu: %s %s, %u epochs\n", (unsigned long long)seed,
+		       sim.broken ? sim.broken : "not as it should be", sim.detail, b->commits);
+		story_show();
+	}
+	sim_exit(&sim);
+	return good;
+}
+
+static void rolling(uint64_t seed, unsigned int runs)
+{
+	unsigned int bad = 0;
+
+	for (unsigned int i = 0; i < 2 * runs; i++)
+		bad += !rolls(random_next(&seed), false);
+	ok(!bad, "a rolling peer is a past state, as old as is said: %u of %u runs fail", bad, 2 * runs);
+	bad = 0;
+	for (unsigned int i = 0; i < 5 && !bad; i++)
+		bad += !rolls(random_next(&seed), true);
+	ok(bad, "planted, a freeze that holds no write is found");
+}
+
+int main(void)
+{
+	unsigned int runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
+	uint64_t seed = random_seed();
+
+	story_verbose = getenv("VERBOSE");
+	if (getenv("ONE"))
+		ok(rolls(seed, false), "a rolling peer is a past state, as old as is said");
+	else
+		rolling(seed, runs);
+	return tap_end();
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "roll.h"
+
+#include <string.h>
+
+#include "pair.h"
+#include "units.h"
+
+enum roll_limits {
+	ROLL_LEAST	= 256 << 10,	/* bytes to be read while writes wait */
+	ROLL_MOST	= 8 << 20,
+	ROLL_PASSES	= 8,		/* then it is tried, however much there is */
+	ROLL_MINUTE	= 60000,	/* ms */
+};
+
+bool roll_on(const struct pair *p)
+{
+	return p->roll.interval_ms && p->volume->k.role == REPL_ROLE_PRIMARY;
+}
+
+bool roll_running(const struct pair *p)
+{
+	return p->roll.interval_ms &&
+	       ((pair_leading(p) && p->run.rolled) || (pair_following(p) && p->run.commit_nonce));
+}
+
+/* The peer was @ms old just now. */
+static void note_age(struct rolling *r, uint64_t now, uint64_t ms)
+{
+	uint64_t minute = now / ROLL_MINUTE;
+
+	for (; r->minute < minute; r->minute++) {
+		if (minute - r->minute > ROLL_MINUTES)
+			r->minute = minute - ROLL_MINUTES;
+		r->worst[(r->minute + 1) % ROLL_MINUTES] = 0;
+	}
+	if (ms > r->worst[minute % ROLL_MINUTES])
+		r->worst[minute % ROLL_MINUTES] = ms;
+}
+
+static void equal_since(struct pair *p, uint64_t at)
+{
+	struct rolling *r = &p->roll;
+
+	if (r->equal_at)
+		note_age(r, p->core->now, p->core->now - r->equal_at);
+	r->equal_at = at;
+}
+
+static enum roll_step wait_until(struct pair *p, uint64_t until)
+{
+	char text[UNITS_TEXT_MAX];
+
+	p->timer = until;
+	pair_reason(p, "rolling: %s gets what was written each %s", p->peer->name,
+		    units_format_duration(p->roll.interval_ms, text));
+	return ROLL_WAIT;
+}
+
+enum roll_step roll_next(struct pair *p)
+{
+	uint64_t dirty = p->mine.slot_dirty_blocks << REPL_BLOCK_SHIFT, now = p->core->now;
+	struct rolling *r = &p->roll;
+
+	if (!roll_on(p) || !p->run.staged)
+		return ROLL_NOT;
+	if (!r->most)
+		r->most = ROLL_MOST;
+	if (p->run.rolled && !dirty && !p->run.staged_bytes) {
+		equal_since(p, now);
+		return wait_until(p, now + r->interval_ms);
+	}
+	if (now < r->next_at)
+		return wait_until(p, r->next_at);
+	/* What may be equal already is compared, which takes its time. */
+	if (dirty && !p->copied.passes)
+		return ROLL_PASS;
+	return dirty <= r->most || p->run.passes >= ROLL_PASSES ? ROLL_EPOCH : ROLL_PASS;
+}
+
+void roll_begins(struct pair *p)
+{
+	p->roll.begun_at = p->core->now;
+}
+
+void roll_late(struct pair *p)
+{
+	p->roll.most /= 2;
+	if (p->roll.most < ROLL_LEAST)
+		p->roll.most = ROLL_LEAST;
+}
+
+void roll_done(struct pair *p)
+{
+	struct rolling *r = &p->roll;
+
+	if (!roll_on(p))
+		return;
+	equal_since(p, r->begun_at);
+	r->next_at = r->begun_at + r->interval_ms;
+	r->most = r->most * 2 < ROLL_MOST ? r->most * 2 : ROLL_MOST;
+	p->run.passes = p->run.join_failures = 0;
+	p->run.allowance = 1;
+	p->run.rolled = true;
+}
+
+int64_t roll_age(const struct pair *p)
+{
+	if (!p->roll.interval_ms || !p->roll.equal_at)
+		return -1;
+	return (int64_t)(p->core->now - p->roll.equal_at);
+}
+
+uint64_t roll_worst(const struct pair *p)
+{
+	const struct rolling *r = &p->roll;
+	uint64_t minute = p->core->now / ROLL_MINUTE, worst = roll_age(p) > 0 ? (uint64_t)roll_age(p) : 0;
+
+	for (uint64_t i = 0; i < ROLL_MINUTES; i++)
+		if (r->minute + ROLL_MINUTES > minute + i && r->minute >= i &&
+		    r->worst[(r->minute - i) % ROLL_MINUTES] > worst)
+			worst = r->worst[(r->minute - i) % ROLL_MINUTES];
+	return worst;
+}
