@@ -340,6 +340,23 @@ static void mark_full(struct volume *v, struct repl_super *s)
 	spin_unlock_irq(&v->io_lock);
 }
 
+/*
+ * To the place of the superblock in force, where the other one cannot be written.  It differs
+ * in the first 512 bytes only: torn, it is one or the other, and never neither.  Which slot is
+ * FULL lies further on, so it says for all of them that the maps do not count.
+ */
+static int distrust_in_place(struct volume *v)
+{
+	int err;
+
+	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_MAPS);
+	/* The next number may be in the other place, as in meta_give_up(). */
+	err = super_write(v, v->super_copy, 2);
+	/* Also when it may not be there: nobody trusts it here, and what is next has a number above. */
+	super_show(v);
+	return err;
+}
+
 /**
  * meta_distrust() - this copy is not consistent until it has caught up
  * @v: not primary
@@ -358,12 +375,7 @@ int meta_distrust(struct volume *v, struct why *why)
 	err = meta_commit(v, why);
 	if (err)
 		err = meta_commit(v, why);
-	if (err) {
-		mutex_lock(&v->super_lock);
-		v->super.flags = v->next->flags;
-		mutex_unlock(&v->super_lock);
-	}
-	return err;
+	return err ? distrust_in_place(v) : 0;
 }
 
 /**
