@@ -54,7 +54,7 @@ bool detach_locked(struct volume *v)
 	return true;
 }
 
-static void failed_locked(struct volume *v, u64 offset, u64 length)
+static void failed_locked(struct volume *v, u64 offset, u64 length, const char *reason)
 {
 	unsigned int i;
 
@@ -62,7 +62,7 @@ static void failed_locked(struct volume *v, u64 offset, u64 length)
 	v->broken = true;
 	if (detach_locked(v) || v->diskless)
 		return;
-	slot_end_links(v, "the backing device here has failed a write");
+	slot_end_links(v, reason);
 	for (i = 0; i < v->slots; i++)
 		if (v->slot[i].kind)
 			slot_mark(v, &v->slot[i], offset, length);
@@ -84,7 +84,7 @@ void detach_failed(struct volume *v, u64 offset, u64 length)
 	unsigned long flags;
 
 	spin_lock_irqsave(&v->io_lock, flags);
-	failed_locked(v, offset, length);
+	failed_locked(v, offset, length, "the backing device here has failed a write");
 	spin_unlock_irqrestore(&v->io_lock, flags);
 }
 
@@ -126,7 +126,7 @@ void detach_doubt(struct volume *v)
  * But who has compared it with them, and found it equal, does that under a cut, which must not
  * be committed then: the bits that are set here would go with it.
  */
-static void flush_lost(struct volume *v)
+static void flush_lost(struct volume *v, const char *reason)
 {
 	bool partial = !(READ_ONCE(v->super.flags) & cpu_to_le32(REPL_SB_CONSISTENT));
 	unsigned long flags;
@@ -135,7 +135,7 @@ static void flush_lost(struct volume *v)
 
 	spin_lock_irqsave(&v->io_lock, flags);
 	believed = partial || v->live || slot_any_closing(v);
-	failed_locked(v, 0, v->size);
+	failed_locked(v, 0, v->size, reason);
 	for (i = 0; i < v->slots && !v->primary; i++)
 		if (v->slot[i].cut)
 			cut_void(v->slot[i].cut);
@@ -148,9 +148,12 @@ static void flush_lost(struct volume *v)
 	spin_unlock_irqrestore(&v->io_lock, flags);
 }
 
+/* A flush of the data's device that nobody has asked for but the module. */
 struct own_flush {
 	struct bio bio;
+	struct bio_vec vec;		/* of a page that is written with it */
 	struct volume *volume;
+	const char *failed;		/* what it is, if it fails, in words */
 	struct completion done;
 };
 
@@ -159,8 +162,25 @@ static void own_flush_done(struct bio *bio)
 	struct own_flush *flush = container_of(bio, struct own_flush, bio);
 
 	if (bio->bi_status)
-		flush_lost(flush->volume);
+		flush_lost(flush->volume, flush->failed);
 	complete(&flush->done);
+}
+
+static int own_flush(struct volume *v, struct own_flush *flush, const char *failed)
+{
+	int err;
+
+	flush->volume = v;
+	flush->failed = failed;
+	init_completion(&flush->done);
+	flush->bio.bi_end_io = own_flush_done;
+	submit_bio(&flush->bio);
+	/* An array may take minutes, which is no task that hangs. */
+	while (!wait_for_completion_io_timeout(&flush->done, 20 * HZ))
+		;
+	err = blk_status_to_errno(flush->bio.bi_status);
+	bio_uninit(&flush->bio);
+	return err;
 }
 
 /**
@@ -177,19 +197,32 @@ static void own_flush_done(struct bio *bio)
 int detach_flush(struct volume *v)
 {
 	struct own_flush flush;
-	int err;
 
-	flush.volume = v;
-	init_completion(&flush.done);
 	bio_init(&flush.bio, v->data.bdev, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH);
-	flush.bio.bi_end_io = own_flush_done;
-	submit_bio(&flush.bio);
-	/* An array may take minutes, which is no task that hangs. */
-	while (!wait_for_completion_io_timeout(&flush.done, 20 * HZ))
-		;
-	err = blk_status_to_errno(flush.bio.bi_status);
-	bio_uninit(&flush.bio);
-	return err;
+	return own_flush(v, &flush, "the backing device here has failed a write");
+}
+
+/**
+ * detach_write_log() - write a page of the region log, durably
+ * @v: the volume, whose metadata are on the data's device
+ * @offset: bytes
+ * @page: MAP_PAGE_BYTES
+ *
+ * A device that knows no FUA writes and then flushes, and does not say which of the two has
+ * failed: so an error is one of detach_flush().
+ *
+ * Context: may sleep, but not inside submit_bio.  No lock held.  Allocates nothing.
+ * Return: 0 or a negative errno.
+ */
+int detach_write_log(struct volume *v, u64 offset, struct page *page)
+{
+	struct own_flush flush;
+
+	bio_init(&flush.bio, volume_meta(v)->bdev, &flush.vec, 1,
+		 REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA);
+	flush.bio.bi_iter.bi_sector = offset >> SECTOR_SHIFT;
+	__bio_add_page(&flush.bio, page, MAP_PAGE_BYTES, 0);
+	return own_flush(v, &flush, "the region log here cannot be written");
 }
 
 static void record_detached(struct volume *v)
@@ -207,7 +240,7 @@ static void record_doubt(struct volume *v)
 	struct why why = {};
 
 	netlink_event(v, REPL_EVENT_ERROR, -1,
-		      "the backing device %pg has failed a write of the peer: this copy is not consistent until it has caught up",
+		      "the backing device %pg has failed a write or a flush: this copy is not consistent until it has caught up",
 		      v->data.bdev);
 	if (meta_distrust(v, &why))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "that cannot be recorded: %s", why.text);

@@ -14,8 +14,8 @@
  *				longer consistent, until it has caught up: volume->hole, from
  *				the failure to the next REPL_CMD_FOLLOW.
  *
- * Whoever flushes the data's device for reasons of the module's own calls detach_flush(): the
- * device reports a cache that it has lost to nobody else.
+ * Whoever flushes the data's device for reasons of the module's own calls detach_flush(), or
+ * detach_write_log(): the device reports a cache that it has lost to nobody else.
  *
  * ->diskless is set, and taken back, under io_lock.  Who reads it without has begun before
  * the failure, as far as anybody can tell; or reads from a peer what a new disk has, too.
@@ -30,6 +30,7 @@ bool detach_locked(struct volume *v);
 void detach_failed(struct volume *v, u64 offset, u64 length);
 void detach_doubt(struct volume *v);
 int detach_flush(struct volume *v);
+int detach_write_log(struct volume *v, u64 offset, struct page *page);
 void detach_record(struct volume *v);
 void detach_mended(struct volume *v);
 int detach_hole(struct volume *v, struct why *why);

@@ -205,11 +205,16 @@ static void page_written(struct volume *v, unsigned long page)
 	bitmap_andnot(wanted, wanted, image, MAP_PAGE_BITS);
 }
 
-static int page_write(struct volume *v, unsigned long page)
+/* @cached: something may be in the data's device's cache, and lost with a flush that fails. */
+static int page_write(struct volume *v, unsigned long page, bool cached)
 {
+	u64 offset = meta_log_offset(v) + (u64)page * MAP_PAGE_BYTES;
+
 	volume_count(v, REPL_C_LOG_WRITES, 1);
-	return backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA,
-			  meta_log_offset(v) + (u64)page * MAP_PAGE_BYTES, v->log.page);
+	if (cached && meta_on_data(v))
+		return detach_write_log(v, offset, v->log.page);
+	return backing_io(volume_meta(v), REQ_OP_WRITE | REQ_SYNC | REQ_META | REQ_FUA, offset,
+			  v->log.page);
 }
 
 /* One pass over all pages.  Return: 1 when something was written, 0, or an error. */
@@ -225,7 +230,7 @@ static int log_pass(struct volume *v, bool dropping)
 		spin_unlock_irq(&v->io_lock);
 		if (!differs)
 			continue;
-		err = page_write(v, page);
+		err = page_write(v, page, true);
 		if (err)
 			return err;
 		spin_lock_irq(&v->io_lock);
@@ -238,7 +243,8 @@ static int log_pass(struct volume *v, bool dropping)
 
 /*
  * Without a log no write may begin here: as with a generation that cannot be recorded.  What
- * came from a peer and waits has not begun, so this copy has no hole.
+ * came from a peer and waits has not begun, so this copy has no hole for it; whether it has one
+ * for what was written before is decided by now: detach_write_log().
  */
 static void log_failed(struct volume *v, int err)
 {
@@ -258,6 +264,8 @@ static void log_failed(struct volume *v, int err)
 	spin_unlock_irq(&v->io_lock);
 	if (goes_on)
 		return;
+	/* Its flush may have been told that pages of them, saved and not yet flushed, are lost. */
+	meta_maps_lost(v);
 	request_fail_parked(v);
 	queue_work(v->ops, &v->lost);
 	netlink_event(v, REPL_EVENT_ERROR, -1,
@@ -546,7 +554,8 @@ int log_reset(struct volume *v, struct why *why)
 		if (!page_reset(v, page))
 			continue;
 		memset(page_address(v->log.page), 0, MAP_PAGE_BYTES);
-		err = page_write(v, page);
+		/* All else was flushed: nothing can have been lost. */
+		err = page_write(v, page, false);
 		if (err)
 			return why_set(why, err, "%s: the region log on %pg cannot be written",
 				       v->name, volume_meta(v)->bdev);

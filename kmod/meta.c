@@ -4,6 +4,7 @@
  * written to the place of the older copy; and what the maps on disk lack, the region
  * log has, or the slot's record says FULL.
  */
+#include <linux/bitmap.h>
 #include <linux/crc32c.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -172,8 +173,13 @@ struct repl_super *meta_edit(struct volume *v)
 	return v->next;
 }
 
-/* Also when the metadata have a partition of their own on it: a flush is the whole disk's. */
-static bool meta_on_data(struct volume *v)
+/**
+ * meta_on_data() - do the metadata and the data share a device, and so a cache?
+ * @v: the volume
+ *
+ * Also when they have partitions of their own on it: a flush is the whole disk's.
+ */
+bool meta_on_data(struct volume *v)
 {
 	return volume_meta(v)->bdev->bd_disk == v->data.bdev->bd_disk;
 }
@@ -185,15 +191,21 @@ static int meta_flush(struct volume *v)
 							    blkdev_issue_flush(volume_meta(v)->bdev);
 }
 
-/* Nobody knows what of the maps has got there. */
-static void flush_failed(struct volume *v)
+/**
+ * meta_maps_lost() - nobody knows what of the maps has got there: all of it is saved again
+ * @v: the volume, where a flush of the metadata's device has failed, whosever it was
+ *
+ * Context: process; no lock held.
+ */
+void meta_maps_lost(struct volume *v)
 {
 	unsigned int slot;
-	unsigned long i;
 
+	spin_lock_irq(&v->io_lock);
 	for (slot = 0; slot < v->slots; slot++)
-		for (i = 0; i < v->slot[slot].map.pages; i++)
-			slot_touch_page(v, &v->slot[slot], i);
+		if (v->slot[slot].touched)
+			bitmap_fill(v->slot[slot].touched, v->slot[slot].map.pages);
+	spin_unlock_irq(&v->io_lock);
 }
 
 /*
@@ -218,7 +230,7 @@ static int commit_failed(struct volume *v, int err, struct why *why)
 {
 	volume_count(v, REPL_C_ERRORS, 1);
 	/* It may have been the flush, with pages of the maps before it that were not flushed yet. */
-	flush_failed(v);
+	meta_maps_lost(v);
 	spin_lock_irq(&v->io_lock);
 	v->broken |= meta_on_data(v);
 	detach_locked(v);
@@ -340,6 +352,23 @@ static void mark_full(struct volume *v, struct repl_super *s)
 	spin_unlock_irq(&v->io_lock);
 }
 
+/*
+ * To the place of the superblock in force, where the other one cannot be written.  It differs
+ * in the first 512 bytes only: torn, it is one or the other, and never neither.  Which slot is
+ * FULL lies further on, so it says for all of them that the maps do not count.
+ */
+static int distrust_in_place(struct volume *v)
+{
+	int err;
+
+	meta_edit(v)->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT | REPL_SB_MAPS);
+	/* The next number may be in the other place, as in meta_give_up(). */
+	err = super_write(v, v->super_copy, 2);
+	/* Also when it may not be there: nobody trusts it here, and what is next has a number above. */
+	super_show(v);
+	return err;
+}
+
 /**
  * meta_distrust() - this copy is not consistent until it has caught up
  * @v: not primary
@@ -358,12 +387,7 @@ int meta_distrust(struct volume *v, struct why *why)
 	err = meta_commit(v, why);
 	if (err)
 		err = meta_commit(v, why);
-	if (err) {
-		mutex_lock(&v->super_lock);
-		v->super.flags = v->next->flags;
-		mutex_unlock(&v->super_lock);
-	}
-	return err;
+	return err ? distrust_in_place(v) : 0;
 }
 
 /**
@@ -484,6 +508,7 @@ static int save_page(struct volume *v, struct slot *slot, unsigned long page)
  */
 int meta_checkpoint(struct volume *v, bool yield, struct why *why)
 {
+	bool broken = READ_ONCE(v->broken);
 	unsigned int slot;
 	unsigned long i;
 	int err = 0;
@@ -494,8 +519,11 @@ int meta_checkpoint(struct volume *v, bool yield, struct why *why)
 							    save_page(v, &v->slot[slot], i);
 	if (!err) {
 		err = meta_flush(v);
+		/* That the pages were lost before, the log's flush may have been told, or a peer's. */
+		if (!err && !broken && READ_ONCE(v->broken))
+			err = -EIO;
 		if (err)
-			flush_failed(v);
+			meta_maps_lost(v);
 	}
 	if (!err)
 		return 0;

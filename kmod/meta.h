@@ -10,6 +10,7 @@
 
 int meta_find(struct volume *v, struct backing *data, struct backing *meta, const u64 *known_end,
 	      u8 *copy, struct why *why);
+bool meta_on_data(struct volume *v);
 int meta_read(struct volume *v, const u64 *known_end, struct why *why);
 struct repl_super *meta_edit(struct volume *v);
 int meta_commit(struct volume *v, struct why *why);
@@ -17,6 +18,7 @@ int meta_settle(struct volume *v, struct why *why);
 int meta_wipe(struct volume *v, const struct repl_super *s);
 int meta_give_up(struct volume *v, struct why *why);
 int meta_distrust(struct volume *v, struct why *why);
+void meta_maps_lost(struct volume *v);
 int meta_load_maps(struct volume *v, struct why *why);
 int meta_checkpoint(struct volume *v, bool yield, struct why *why);
 int meta_save_maps(struct volume *v, struct why *why);
