@@ -76,7 +76,7 @@ mount /dev/repl0 /mnt/mail
 gives "a mounted volume is not taken down: where it is mounted" 1 'mounted on /mnt/mail' a down spool
 diag "$out"
 gives "nor made secondary" 1 'mounted on /mnt/mail' a secondary spool
-gives "what an open file has nothing to do with does not name it" 1 'not so within the time' \
+gives "what an open file has nothing to do with does not name it" 1 'waited in vain for secondary' \
 	a wait spool --for secondary --timeout 0
 unlike "$out" 'mounted on' "really not"
 gives "what is so already needs no time" 0 '' a wait spool --for in-sync --timeout 0
