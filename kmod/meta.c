@@ -80,7 +80,7 @@ static int super_choose(struct volume *v, struct backing *where, u64 meta_end, u
 	}
 	if (found)
 		return 0;
-	return why_set(why, -EINVAL, "%s: %pg has %s where its metadata should be: run mkfs.repl, or fsck.repl",
+	return why_set(why, -EINVAL, "%s: %pg has %s where its metadata should be: check device=, and fsck.repl (--meta-end, if it was resized); mkfs.repl only if no copy was ever here",
 		       v->name, where->bdev, wrong);
 }
 
@@ -117,7 +117,7 @@ int meta_find(struct volume *v, struct backing *data, struct backing *meta, cons
 		return err;
 	if (!shape_ok(s, data->bytes, where->bytes))
 		return why_set(why, -EINVAL,
-			       "%s: the superblock does not fit %pg: was the device shrunk?",
+			       "%s: the superblock does not fit %pg: was the device shrunk? see fsck.repl --meta-end",
 			       v->name, data->bdev);
 	if (!(le32_to_cpu(s->flags) & REPL_SB_EXTERNAL) != !meta->bdev)
 		return why_set(why, -EINVAL, "%s: the metadata are %s: see fsck.repl", v->name,
@@ -134,7 +134,7 @@ int meta_find(struct volume *v, struct backing *data, struct backing *meta, cons
 	if (area_end(s) == end)
 		return 0;
 	return why_set(why, -EINVAL,
-		       "%s: the superblock says that it lies elsewhere: was the device resized?",
+		       "%s: the superblock says that it lies elsewhere: was the device resized? see fsck.repl --meta-end",
 		       v->name);
 }
 

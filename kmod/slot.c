@@ -183,7 +183,7 @@ bool slot_not_joinable(struct volume *v, struct slot *slot, struct why *why)
 		return why_set(why, -EBUSY, "%s: slot %u is %llu blocks behind: catch up first",
 			       v->name, slot->index, slot_dirty(slot));
 	if (v->live >= REPL_LINKS_MAX)
-		return why_set(why, -EUSERS, "%s: %u links are live already, no more are possible",
+		return why_set(why, -EUSERS, "%s: %u peers are live already, which is the limit: remove a peer, repl-ctl peer remove",
 			       v->name, v->live);
 	if (v->failing)
 		return why_set(why, -EIO, "%s: its I/O is failing: demote it first", v->name);

@@ -143,11 +143,37 @@ ok 'and it can be looked at' test -e "$box/store/spool-20270116T080000Z-full.rep
 rm "$box/state/bad"
 : >"$box/store/spool-20270101T000000Z-full.repl.part"
 : >"$box/store/other-20270101T000000Z-full.repl"
+# The lock of one volume says nothing about another one's.
+: >"$box/store/spool-2-20270101T000000Z-full.repl.part"
 run
 is "$rc" 0 'a good one'
+ok "another volume's, which may be written just now, stays" test -e "$box/store/spool-2-20270101T000000Z-full.repl.part"
 is "$(kinds)" 'full ' 'takes its place'
 ok 'what belongs to others stays' test -e "$box/store/other-20270101T000000Z-full.repl"
 not_ok 'what a run has left that died is gone' test -e "$box/store/spool-20270101T000000Z-full.repl.part"
+
+# --- volumes whose names begin alike, in one directory ------------------------------------------------------------
+
+start
+names=(spool spool-2 spool-archive spool-20260101T000000Z)
+for name in "${names[@]}"; do
+	printf '%s\n' "directory = $box/store" 'full-every = 1' 'keep = 1' >"$box/etc/backup/$name.conf"
+	rm -f "$box/state/stream"
+	run "$name"
+	is "$rc" 0 "$name: the first one"
+	like "$out" 'all of it is read: there is none yet' 'what the others have is none of it'
+done
+night
+run spool
+like "$out" 'removed spool-20270115T080000Z-full.repl' 'what is older than need be goes'
+is "$(printf '%s\n' "$out" | grep -c removed)" 1 'and nothing else'
+for name in "${names[@]:1}"; do
+	ok "$name: its backup stays" test -e "$box/store/$name-20270115T080000Z-full.repl"
+	run --list "$name"
+	is "$(printf '%s\n' "$out" | wc -l)" 1 'and is listed with it alone'
+done
+run --list spool
+unlike "$out" 'spool-2-|spool-archive|spool-20260101T' 'not with a volume whose name is shorter'
 
 # --- where, and when not ------------------------------------------------------------------------------------------
 
@@ -156,6 +182,15 @@ run
 is "$rc" 0 'on the other node'
 like "$out" 'is secondary here: nothing to do' 'in words'
 is "$(cat "$box/calls")" '' 'nothing is done'
+echo down >"$box/state/role"
+run
+is "$rc" 0 'nor is it where the volume is down, since a primary is up'
+conf 'role = secondary'
+run
+is "$rc" 1 'down where the backups are taken'
+like "$out" 'spool: is down here: no backup can be taken; repl-ctl up spool' 'in words'
+is "$(cat "$box/calls")" '' 'nothing is tried'
+echo secondary >"$box/state/role"
 conf 'role = secondary' 'hold = 5s' 'mark = weekly'
 run
 like "$(cat "$box/calls")" '--mark weekly --hold 5s' 'what is configured is passed on'

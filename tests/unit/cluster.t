@@ -112,6 +112,9 @@ refused 'a key twice' 'has the public key of b' "node c 10.0.0.3 $(key 2)"
 refused 'a key that is none' 'is no public key' 'node c 10.0.0.3 short'
 refused 'an address that is none' 'is no address' "node c 10.0.0.3:x $(key 3)"
 refused 'two copies on one node' 'a would have two copies' 'volume t a a /dev/vg0/t 2'
+refused 'more copies than can be live' 'volume t: 6 copies, 5 are the limit: leave some of its replicas out' \
+	"node c 10.0.0.3 $(key 3)" "node d 10.0.0.4 $(key 4)" "node e 10.0.0.5 $(key 5)" "node f 10.0.0.6 $(key 6)" \
+	'volume t a b,c,d,e,f /dev/vg0/t 2'
 refused 'a minor that is none' 'number below 1024' 'volume t a b /dev/vg0/t 1024'
 refused 'a relative device' 'absolute path' 'volume t a b vg0/t 2'
 refused 'a key of a volume that is none' "KEY=VALUE is expected" 'volume t a b /dev/vg0/t 2 colour=red'

@@ -167,6 +167,14 @@ is "$(jq -c '[.cmd, .volume, .node]' request)" '["peer-add","spool","mail9"]' "t
 is "$(tail -n 2 etc/volumes/spool.conf | tr '\n' ' ')" '[peer "mail9"] mode = sync ' "and the file names it"
 gives "once more: the agent may not know" 0 'mail9 is a peer now' ctl peer add spool mail9
 is "$(grep -c mail9 etc/volumes/spool.conf)" 1 "the file names it once"
+gives "and once more, with the mode that it has" 0 'mail9 is a peer now' ctl peer add spool mail9 --mode sync
+cp etc/volumes/spool.conf with.conf
+rm request
+gives "with another mode" 1 \
+	'spool: mail9 is a peer already, and its file says mode = sync: change it there .etc/volumes/spool.conf:6.*, then repl-ctl reload' \
+	ctl peer add spool mail9 --mode rolling
+not_ok "the agent is not asked" test -e request
+ok "and the file is what it was" cmp etc/volumes/spool.conf with.conf
 answer_with '{"ok":false,"text":"spool: mail9 is the only one"}'
 cp etc/volumes/spool.conf with.conf
 gives "what the agent refuses" 1 'spool: mail9 is the only one.*says what it said before' ctl peer remove spool mail9

@@ -53,6 +53,16 @@ asks() { # DESCRIPTION STATUS REGISTER EXPECT WANT NODE : REGISTER is what it mu
 }
 
 asks "no entry: no answer" 2 "" g1 g2 a
+# Whoever asks may be the one whose generation is old: what it expects must not look like what to put there.
+words=$(scripts/arbiter/etcd spool "$uuid" g1 g2 a 2>&1)
+n=$((n + 1))
+if [[ $words == *"etcdctl put $key 'GENERATION -'" && $words == *"--json shows on the primary"* && $words != *g1* ]]; then
+	echo "ok $n - no entry: how to make it, but not with what"
+else
+	echo "not ok $n - no entry: how to make it, but not with what"
+	echo "# words: $words"
+	failed=1
+fi
 echo "g1 -" >"$STORE"
 asks "another expectation is denied" 1 "g1 -" g0 g2 a
 asks "the expected one is swapped" 0 "g2 a" g1 g2 a

@@ -174,7 +174,7 @@ reset
 echo down >"$box/state/role"
 run promote spool
 is "$code" 1 'a volume that is not up cannot be promoted'
-like "$out" 'is it up\?.*repl-ctl up spool' 'which is said, and what to do'
+like "$out" 'it is down on this node: run repl-ctl up spool, then this again' 'which is said, and what to do'
 is "$calls" '' 'and nothing was tried'
 
 reset
@@ -436,12 +436,16 @@ did "sleep"
 exec /bin/sleep 0.1
 E2
 echo lost >"$box/state/peer"
-echo 6 >"$box/state/countdown"
+echo 40 >"$box/state/countdown"
 (run promote spool --peer-dead; exit "$code") &
 wait_for 10 'the first run is under way' grep -q primary "$box/calls"
 cp "$box/calls" "$box/before"
+code=0
+PATH=$box/bin:$PATH timeout 10 "$failover" --config "$box/etc" status spool >"$box/looked" || code=$?
+is "$code-$(cat "$box/state/role")" 3-secondary 'status does not wait for a run that is under way'
 out=$(PATH=$box/bin:$PATH "$failover" --config "$box/etc" promote spool --peer-dead)
 wait $!
+like "$out" 'another repl-failover of this volume is running: waiting for it' 'who has to wait says so'
 like "$out" 'already primary' 'two runs at once: the second begins when the first has ended'
 is "$(cat "$box/state/role")" primary 'and both succeed'
 

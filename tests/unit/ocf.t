@@ -297,4 +297,18 @@ is "$code-$calls" 2- 'keepalived: a state that is none'
 notifies spool
 is "$code" 2 'keepalived: too few words'
 
+check=$(sed -n 's,^\tscript "/usr/local/sbin/repl-keepalived \(.*\)"$,\1,p' "$here/../../scripts/keepalived/keepalived.conf")
+is "$check" '--usable spool' 'keepalived: what the example asks for'
+diskless='{"consistent":false,"backing":{"failing":false,"diskless":true},"peers":[{"state":"live","session":"connected"}]}'
+hopeless='{"consistent":false,"backing":{"failing":true,"diskless":true},"peers":[]}'
+for case in "0 secondary $in_sync" "1 secondary $torn" "0 primary $in_sync" "0 primary $diskless" "1 secondary $diskless" \
+	"1 primary $hopeless" "1 down $torn"; do
+	read -r want role facts <<<"$case"
+	reset "$role" "$facts"
+	# Words of a command line.
+	# shellcheck disable=SC2086
+	notifies $check
+	is "$code-$calls" "$want-" "keepalived: usable or not: $role, $facts"
+done
+
 done_testing

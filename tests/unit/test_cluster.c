@@ -85,6 +85,9 @@ static void answers(void)
 	ok(c.node[1].count == 1 && cluster_health(&c) == VIEW_HEALTHY, "only one volume is looked at");
 	reads(NULL, "{\"nodes\":[{\"node\":\"mail2\",\"state\":\"answers\",\"volumes\":[%s,%s]}]}", down, behind);
 	is_number(cluster_health(&c), VIEW_DOWN, "one that is not up there");
+	ok(!strcmp(c.node[1].volume[0].finding[0].reason, "is not up there") &&
+	   !strcmp(c.node[1].volume[0].finding[0].next, "there: repl-ctl up third"), "which is said of it, not of this node: %s",
+	   c.node[1].volume[0].finding[0].reason);
 	reads(NULL, "{\"nodes\":[{\"node\":\"mail2\",\"state\":\"answers\",\"left_out\":7,\"volumes\":[%s]}]}", healthy);
 	is_number(cluster_health(&c), VIEW_DEGRADED, "what was left out is not known to be well");
 }
@@ -107,12 +110,22 @@ static void troubles(void)
 		  "a new disk is being filled from a live peer; until then there is no copy there" },
 		{ REPL_GATE_PEER_LOST, 0, REPL_LOSS_ARBITER,
 		  "writes have been frozen for 5 s: a peer was lost, and the arbiter has not let it go on" },
+		{ 0, REPL_VF_FAILING, REPL_LOSS_CONTINUE,
+		  "all I/O fails there: its disk has failed, and it reaches no peer that has everything" },
 	};
 
 	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
 		reads(NULL, form, told[i].gate, told[i].flags, told[i].policy);
 		is_text(c.node[1].volume[0].finding[0].reason, told[i].words, "what was told, and no more");
 	}
+}
+
+static void elsewhere_unproven(void)
+{
+	reads(NULL, "{\"nodes\":[{\"node\":\"mail2\",\"state\":\"answers\",\"volumes\":[{\"name\":\"spool\",\"role\":1,"
+	      "\"sb_flags\":%u,\"peers\":[]}]}]}", REPL_SB_IDENTITY | REPL_SB_CONSISTENT | REPL_SB_UNPROVEN);
+	is_text(c.node[1].volume[0].finding[0].reason,
+		"that node stopped uncleanly as primary, and no peer has confirmed its data since", "nor is this node meant");
 }
 
 static void silence(void)
@@ -131,6 +144,15 @@ static void silence(void)
 	is_number(cluster_health(&c), VIEW_DEGRADED, "and that is not well");
 	here.config_good = false;
 	is_number(cluster_health(&c), VIEW_DOWN, "nothing to look at is not well either");
+	here.count = 1;
+	here.volume = &(struct view_volume){ .name = "spool" };
+	reads(NULL, "{\"nodes\":[]}");
+	is_number(cluster_health(&c), VIEW_DEGRADED, "nor is a mistake in the configuration, whosever it is");
+	reads("spool", "{\"nodes\":[]}");
+	is_number(cluster_health(&c), VIEW_HEALTHY, "but of another volume than the one that is looked at");
+	cluster_free(&c);
+	here.count = 0;
+	here.volume = NULL;
 	here.config_good = true;
 	here.config.agent.peer_count = 0;
 }
@@ -159,6 +181,7 @@ int main(void)
 	strcpy(here.config.agent.name, "mail1");
 	answers();
 	troubles();
+	elsewhere_unproven();
 	silence();
 	order();
 	strange();

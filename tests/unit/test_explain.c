@@ -97,6 +97,49 @@ static void test_health(void)
 	view.agent = VIEW_AGENT_UNKNOWN;
 	judge(NULL);
 	ok(vol.health == VIEW_HEALTHY, "an agent that may not be asked is no trouble");
+	view.agent = VIEW_AGENT_SILENT;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "the agent does not answer: what is live goes on", "systemctl restart repl-agent");
+}
+
+/* A mistake counts where it may be in force: for its own volume, or, of the agent's file, for all. */
+static void test_config(void)
+{
+	healthy();
+	view.config_good = false;
+	strcpy(view.config_problem, "etc/agent.conf:8: neither");
+	judge(NULL);
+	finds(VIEW_DEGRADED, "the configuration has a mistake: etc/agent.conf:8: neither", "repl-agent --check");
+	vol.kernel = NULL;
+	explain_volume(&view, &vol);
+	finds(VIEW_DOWN, "the configuration has a mistake", "repl-agent --check");
+	view.config.agent_good = true;
+	judge(NULL);
+	ok(vol.health == VIEW_HEALTHY, "a mistake in another volume's file is that one's");
+	config.bad = true;
+	judge(NULL);
+	finds(VIEW_DEGRADED, "the configuration has a mistake", "repl-agent --check");
+}
+
+static void test_arbiter(void)
+{
+	static const char waits[] =
+		"{\"arbiter\":{\"is\":\"node:mail3\",\"state\":\"asked\",\"waits\":"
+		"\"has been asked for 12 s whether this node may go on without its peer: nobody answers\"}}";
+
+	healthy();
+	kernel.on_peer_loss = REPL_LOSS_ARBITER;
+	kernel.gate = REPL_GATE_PEER_LOST;
+	kernel.gate_age_ms = 12000;
+	judge(waits);
+	finds(VIEW_DOWN, "writes have been frozen for 12 s: a peer was lost; arbiter node:mail3: has been asked for 12 s "
+	      "whether this node may go on without its peer: nobody answers", "see that the arbiter answers");
+	judge(NULL);
+	finds(VIEW_DOWN, "a peer was lost; arbiter: has not been asked", "only it asks the arbiter");
+	kernel.gate = 0;
+	kernel.role = REPL_ROLE_SECONDARY;
+	judge(waits);
+	finds(VIEW_DEGRADED, "arbiter node:mail3: has been asked for 12 s", "it is asked until it does");
 }
 
 static void test_replace(void)
@@ -147,7 +190,7 @@ static void test_flags(void)
 	is_number(vol.finding_count, 1, "it is said once");
 	kernel.role = REPL_ROLE_SECONDARY;
 	judge(NULL);
-	finds(VIEW_DEGRADED, "sdb1 has failed: there is no copy here", "it gets a full copy");
+	finds(VIEW_DEGRADED, "sdb1 has failed: there is no copy here", "DEVICE; it then gets a full copy");
 	kernel.flags = REPL_VF_FAILED;
 	judge(NULL);
 	finds(VIEW_DEGRADED, "sdb1 has failed a write of the peer", "repl-ctl replace spool");
@@ -166,7 +209,7 @@ static void test_flags(void)
 	healthy();
 	kernel.sb_flags = 0;
 	judge(NULL);
-	finds(VIEW_DEGRADED, "never held any data", "repl-ctl primary spool --force");
+	finds(VIEW_DEGRADED, "never held any data", "repl-ctl primary spool; only if its peers cannot be reached yet, with --force");
 	kernel.sb_flags = REPL_SB_IDENTITY;
 	judge(NULL);
 	finds(VIEW_DEGRADED, "cannot take over", "repl-ctl wait spool --for in-sync");
@@ -199,7 +242,7 @@ static void test_states(void)
 	strcpy(kernel.slot[0].reason, "no byte for 10 s");
 	judge(NULL);
 	is_number(vol.peer[0].state, VIEW_DISCONNECTED, "no link and no agent: disconnected");
-	is_number(explain_behind(&vol.peer[0]), 12288, "behind by its dirty blocks");
+	is_number(explain_behind(&vol, &vol.peer[0]), 12288, "behind by its dirty blocks");
 	finds(VIEW_DEGRADED, "mail2 is not connected: no byte for 10 s", "see that mail2 is on");
 	view.agent = VIEW_AGENT_DEAD;
 	judge(NULL);
@@ -221,7 +264,7 @@ static void test_states(void)
 	      "repl-ctl resolve spool");
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"behind\",\"verdict\":\"refused\","
 	      "\"reason\":\"both are primary: make one of them secondary\"}]}");
-	finds(VIEW_DEGRADED, "connected but behind: both are primary", "do what the reason");
+	finds(VIEW_DEGRADED, "connected but behind: both are primary", "if the reason names something to do, do that");
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"syncing\",\"caught_up\":"
 	      "{\"bytes\":8192,\"zero_bytes\":4096,\"compared_bytes\":20480,"
 	      "\"equal_bytes\":12288,\"passes\":3}}]}");
@@ -282,7 +325,7 @@ static void test_report(void)
 	};
 	static const char *const peer[] = {
 		"name", "state", "mode", "dirty_bytes", "in_flight_bytes", "epoch_age_ms", "reason",
-		"progress", "caught_up", NULL
+		"progress", "caught_up", "rolling", "verify", "split", "slot", NULL
 	};
 	json_t *root, *object;
 
@@ -308,8 +351,106 @@ static void test_report(void)
 	json_decref(root);
 }
 
+static json_t *peer_of(const json_t *root, size_t n)
+{
+	const json_t *volume = json_array_get(json_object_get(root, "volumes"), 0);
+
+	return json_array_get(json_object_get(volume, "peers"), n);
+}
+
+static bool null_in(const json_t *root, const char *key)
+{
+	return json_is_null(json_object_get(peer_of(root, 0), key));
+}
+
+/* A program that watches must not take what nobody knows for a number that is well. */
+static void test_unknown(void)
+{
+	json_t *root;
+
+	healthy();
+	kernel.slot_count = 0;
+	kernel.size = 1 << 20;
+	judge(NULL);
+	view.volume = &vol;
+	view.count = 1;
+	root = report_view(&view);
+	is_number(json_integer_value(json_object_get(peer_of(root, 0), "dirty_bytes")), 1 << 20,
+		  "a peer that was never met lacks everything");
+	ok(null_in(root, "in_flight_bytes") && null_in(root, "epoch_age_ms") && null_in(root, "mode"), "all else is null");
+	json_decref(root);
+	vol.kernel = NULL;
+	root = report_view(&view);
+	ok(null_in(root, "dirty_bytes"), "of a volume that is down that is not known either");
+	json_decref(root);
+}
+
+static const char *mode_said(const char *answer)
+{
+	static char said[16];
+	json_t *root;
+
+	judge(answer);
+	view.volume = &vol;
+	view.count = 1;
+	root = report_view(&view);
+	snprintf(said, sizeof(said), "%s", null_in(root, "mode") ? "null" :
+		 json_string_value(json_object_get(peer_of(root, 0), "mode")));
+	json_decref(root);
+	return said;
+}
+
+static void test_mode(void)
+{
+	healthy();
+	config.peer[0].mode = CONFIG_MODE_ROLLING;
+	is_text(mode_said(NULL), "rolling", "the mode is the file's while no agent answers");
+	is_text(mode_said("{\"peers\":[{\"name\":\"mail2\",\"rolling\":null}]}"), "sync", "but what the agent goes by, when one does");
+	config.peer[0].mode = CONFIG_MODE_SYNC;
+	is_text(mode_said("{\"peers\":[{\"name\":\"mail2\",\"rolling\":{\"interval_ms\":1000}}]}"), "rolling",
+		"the other way round, too");
+	config.peer_count = 0;
+	is_text(mode_said(NULL), "null", "of one that no file names it is not known");
+}
+
+static void test_split(void)
+{
+	json_t *root, *answer = json_loads("{\"peers\":[{\"name\":\"mail2\",\"split\":{\"common\":null,\"sides\":[7]}}]}", 0, NULL);
+
+	healthy();
+	judge(NULL);
+	need(answer, "JSON");
+	view_merge_peers(&vol, &agent, answer);
+	view.volume = &vol;
+	view.count = 1;
+	root = report_view(&view);
+	ok(json_is_array(json_object_get(json_object_get(peer_of(root, 0), "split"), "sides")), "a split is shown as the agent tells it");
+	json_decref(root);
+	json_decref(answer);
+}
+
+/* The answer that the view points into must be there. */
+static void test_verify(void)
+{
+	json_t *answer = json_loads("{\"peers\":[{\"name\":\"mail2\",\"verify\":{\"differ_bytes\":4096}}]}", 0, NULL);
+
+	healthy();
+	judge(NULL);
+	need(answer, "JSON");
+	view_merge_peers(&vol, &agent, answer);
+	explain_volume(&view, &vol);
+	finds(VIEW_DEGRADED, "4 KiB of the copy on mail2 differs", "make it primary, and there: repl-ctl verify spool --repair ITS-NAME");
+	json_decref(answer);
+}
+
 int main(void)
 {
+	test_config();
+	test_arbiter();
+	test_unknown();
+	test_mode();
+	test_split();
+	test_verify();
 	test_health();
 	test_flags();
 	test_absent();

@@ -115,7 +115,8 @@ static void gates(void)
 	look();
 	ok(core_deadline(&core) <= core.now + NOTICE_FROZEN_MS, "a deadline is set for one that lasts");
 	tick(NOTICE_FROZEN_MS);
-	is_text(told(), "frozen primary a peer is lost, and on-peer-loss is freeze: repl-ctl resume goes on without it;",
+	is_text(told(), "frozen primary a peer is lost, and on-peer-loss is freeze: bring it back; or, if this node must go on "
+		"alone and no other is primary: repl-ctl resume;",
 		"then it is told, and what to do");
 	notices[0] = '\0';
 	tick(NOTICE_FROZEN_MS);

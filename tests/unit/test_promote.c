@@ -70,7 +70,9 @@ static void agreed(void)
 	f.peer[0].newer = true;
 	planned(PROMOTE_REFUSED, 0, "wait until this one is in sync", "a peer that is ahead");
 	f.peer[0].connected = f.peer[0].live = false;
-	planned(PROMOTE_REFUSED, 0, "--peer-dead", "a peer that is away, and was in sync");
+	promote_plan(&plan, &f);
+	ok(!strstr(plan.text, "--force"), "--force is not offered where the peer may be primary: %s", plan.text);
+	planned(PROMOTE_REFUSED, 0, "off and stays off, say --peer-dead", "a peer that is away, and was in sync");
 	f.peer[0].connected = f.peer[0].live = false;
 	f.peer[0].outrun = true;
 	planned(PROMOTE_REFUSED, 0, "mail2 was newer", "a peer that is away, and has gone on");

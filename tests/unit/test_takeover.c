@@ -155,6 +155,11 @@ static void who_takes_over(void)
 	settle();
 	refused_there("its disk has failed");
 	kernel.flags = 0;
+	kernel.size += 4096;
+	core_event(&core, volume);
+	settle();
+	refused_there("could not follow it: there take the volume down");
+	kernel.size -= 4096;
 	core_event(&core, volume);
 	settle();
 	clear();

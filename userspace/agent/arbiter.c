@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "arbiter.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "id.h"
 #include "pair.h"
 #include "task.h"
+#include "units.h"
 
 static bool is_primary(const struct volume *v)
 {
@@ -514,18 +514,18 @@ void arbiter_words(const struct volume *v, char *text, size_t size)
 {
 	const struct arbiter *a = &v->arbiter;
 	const char *may = is_primary(v) ? "go on without its peer" : "become primary";
-	uint64_t s = (v->core->now - a->since) / 1000;
+	char age[UNITS_TEXT_MAX];
 
 	text[0] = '\0';
 	if (a->spoiled[0])
 		snprintf(text, size, "%s", a->spoiled);
 	else if (a->step == ARBITER_UNLINK)
-		snprintf(text, size, "waits for the last writes of the link that it closes, to ask then");
+		snprintf(text, size, "has not been asked yet: the last writes of the link that this node closes must end first");
 	else if (a->step == ARBITER_ASKS)
-		snprintf(text, size, "asks for %" PRIu64 " s whether it may %s: %s", s, may, a->last);
+		snprintf(text, size, "has been asked for %s whether this node may %s: %s",
+			 units_format_duration(v->core->now - a->since, age), may, a->last);
 	else if (a->step == ARBITER_GRANTED && !is_primary(v) && !a->promotes)
-		snprintf(text, size, "has granted this node alone to go on: repl-ctl primary %s makes use "
-			 "of it", v->name);
+		snprintf(text, size, "has let this node alone go on: use that with repl-ctl primary %s", v->name);
 	else if (a->step == ARBITER_GRANTED)
-		snprintf(text, size, "has granted that it may %s: %s", may, a->last);
+		snprintf(text, size, "has granted that this node may %s: %s", may, a->last);
 }

@@ -44,7 +44,7 @@ uint64_t arbiter_deadline(const struct volume *v);
  */
 const char *arbiter_binds(const struct volume *v);
 
-/** arbiter_words - what is being waited for, in a sentence; "" when it is nothing */
+/** arbiter_words - what the arbiter is waited for, to follow its name: "has been asked ..."; "" when it is nothing */
 void arbiter_words(const struct volume *v, char *text, size_t size);
 
 #endif /* REPL_AGENT_ARBITER_H */

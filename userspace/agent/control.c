@@ -362,8 +362,8 @@ static void do_witness_add(struct client *c, struct request *r)
 
 	if (id_parse(r->uuid, &uuid) || id_parse(r->generation, &generation) || id_is_zero(&uuid) ||
 	    id_is_zero(&generation)) {
-		answer(c, false, "a witness needs the volume's UUID and its generation, as repl-ctl status shows "
-		       "them on the primary");
+		answer(c, false, "a witness needs the volume's UUID and its generation, as repl-ctl status --json "
+		       "shows them on the primary");
 		return;
 	}
 	ret = witness_add(c->control->agent, r->core.volume, &uuid, &generation, r->core.force, &e);

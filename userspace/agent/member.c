@@ -100,7 +100,8 @@ bool member_clone(struct pair *p)
 	}
 	if (of)
 		pair_reason(p, "refused: the disk there is a clone of the copy on %s: give it an identity of its own: "
-			    "on %s take the volume down, and run mkfs.repl --force on it", of, p->peer->name);
+			    "on %s take the volume down, and run mkfs.repl --force --name %s on its device", of,
+			    p->peer->name, v->name);
 	return of;
 }
 

@@ -115,7 +115,8 @@ static const char *why_frozen(const struct volume *v)
 		return "an administrator has frozen it";
 	return v->k.on_peer_loss == REPL_LOSS_ARBITER ?
 	       "a peer is lost, and the arbiter has not let this node go on: see repl-ctl status" :
-	       "a peer is lost, and on-peer-loss is freeze: repl-ctl resume goes on without it";
+	       "a peer is lost, and on-peer-loss is freeze: bring it back; or, if this node must go on alone and no other "
+	       "is primary: repl-ctl resume";
 }
 
 /* A gate that a loss has shut opens by itself, most of the time, and at once. */

@@ -219,8 +219,9 @@ static void plan_agreed(struct promote_plan *plan, const struct promote_facts *f
 		refuse_outrun(plan, f, outrun);
 	} else if (absent) {
 		refuse(plan, "%s: %s is not connected and cannot consent, and it was in sync when it "
-		       "was last seen: connect it, or if it is known to be off, say --peer-dead; to "
-		       "go on without knowing, --force", f->volume, absent);
+		       "was last seen: connect it; or, if you know that it is off and stays off, say "
+		       "--peer-dead. If it may still be running, do not: both would go on writing",
+		       f->volume, absent);
 	} else if (plan->ask) {
 		plan->step = PROMOTE_ASK;
 	} else if (!f->peer_count && !f->slots) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "takeover.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -140,7 +141,24 @@ void takeover_tick(struct pair *p)
 
 /* ---------------------------------------------------- who takes over --- */
 
-static const char *against(const struct pair *p)
+/* What promote_plan() would refuse, when the other node has left it already. */
+static bool too_large(const struct volume *v, char text[REPL_TEXT_MAX])
+{
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		const struct pair *p = v->pair[i];
+
+		if (!p->session || !p->have_theirs || !p->theirs.size || p->theirs.size >= v->k.size)
+			continue;
+		snprintf(text, REPL_TEXT_MAX, "its copy has %" PRIu64 " bytes, the one on %s only %" PRIu64 " and could "
+			 "not follow it: there take the volume down, and make the copy anew with that size "
+			 "(mkfs.repl --force --name %s --size %" PRIu64 ")", v->k.size, p->peer->name,
+			 p->theirs.size, v->name, p->theirs.size);
+		return true;
+	}
+	return false;
+}
+
+static const char *against(const struct pair *p, char text[REPL_TEXT_MAX])
 {
 	const struct volume *v = p->volume;
 
@@ -155,12 +173,13 @@ static const char *against(const struct pair *p)
 		return "its disk has failed: see repl-ctl status there";
 	if (!is_live(p))
 		return "it is not in sync: see repl-ctl status there";
-	return NULL;
+	return too_large(v, text) ? text : NULL;
 }
 
 void takeover_asked(struct pair *p, const struct msg_take_over *m)
 {
-	const char *why = against(p);
+	char text[REPL_TEXT_MAX];
+	const char *why = against(p, text);
 	struct action *a;
 
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "asks %s%s%s",

@@ -117,6 +117,12 @@ static void check_waiters(struct volume *v)
 /* What is in the way, in the words of status. */
 static void time_out(struct waiter *w)
 {
+	static const char *const name[] = {
+		[WAIT_CONNECTED] = "connected",
+		[WAIT_IN_SYNC] = "in-sync",
+		[WAIT_PRIMARY] = "primary",
+		[WAIT_SECONDARY] = "secondary",
+	};
 	const struct volume *v = w->volume;
 	char text[CORE_REASON_MAX * 2] = "";
 	size_t at = 0;
@@ -128,7 +134,7 @@ static void time_out(struct waiter *w)
 		if (w->what == WAIT_CONNECTED || w->what == WAIT_IN_SYNC)
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "; %s: %s",
 					       v->pair[i]->peer->name, v->pair[i]->reason);
-	core_reply(v->core, w->request, false, "%s: not so within the time%s", v->name, text);
+	core_reply(v->core, w->request, false, "%s: waited in vain for %s%s", v->name, name[w->what], text);
 }
 
 void task_tick_waiters(struct core *c)

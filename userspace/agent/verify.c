@@ -215,9 +215,9 @@ static void result(struct pair *p)
 		return;
 	}
 	if (here)
-		snprintf(text + at, sizeof(text) - at, "; %s of it changed here: take %s's: make it primary (repl-ctl secondary %s here, repl-ctl primary %s there), then there: repl-ctl verify %s --repair %s",
+		snprintf(text + at, sizeof(text) - at, "; %s of it changed here: take %s's: make it primary (repl-ctl secondary %s here, repl-ctl primary %s there), then there: repl-ctl verify %s --peer %s --repair %s",
 			 units_format_bytes(bytes(here), equal), p->peer->name, p->volume->name,
-			 p->volume->name, p->volume->name, p->peer->name);
+			 p->volume->name, p->volume->name, p->core->node, p->peer->name);
 	else
 		snprintf(text + at, sizeof(text) - at, "; to copy %s's blocks to %s: repl-ctl verify %s --peer %s --repair %s",
 			 p->core->node, p->peer->name, p->volume->name, p->peer->name, p->core->node);
@@ -678,16 +678,17 @@ static int forbid(const struct pair *p, const struct core_verify *d, struct err 
 	if (!(p->session->features & REPL_HF_VERIFY))
 		return err_set(e, ENOTSUP, "%s runs an older repl, which cannot compare: update it", peer);
 	if (d->repair[0] && !strcmp(d->repair, peer) && v->k.role == REPL_ROLE_PRIMARY)
-		return err_set(e, EROFS, "what is repaired is the copy that is not primary: to take %s's blocks, run repl-ctl secondary %s here, repl-ctl primary %s there, then there: repl-ctl verify %s --repair %s",
-			       peer, v->name, v->name, v->name, peer);
+		return err_set(e, EROFS, "what is repaired is the copy that is not primary: to take %s's blocks, run repl-ctl secondary %s here, repl-ctl primary %s there, then there: repl-ctl verify %s --peer %s --repair %s",
+			       peer, v->name, v->name, v->name, v->core->node, peer);
 	if (d->repair[0] && !strcmp(d->repair, peer))
-		return err_set(e, EROFS, "to take %s's blocks, run it there", peer);
+		return err_set(e, EROFS, "to take %s's blocks, run it there: repl-ctl verify %s --peer %s --repair %s",
+			       peer, v->name, v->core->node, peer);
 	if (d->repair[0] && strcmp(d->repair, v->core->node))
 		return err_set(e, ENOENT, "--repair %s: %s or %s is expected, whose blocks are the right ones",
 			       d->repair, v->core->node, peer);
 	if (mark_slot(v) < 0 && free_slot(v) < 0)
 		return err_set(e, ENOSPC, "all %u slots of this copy are in use, and the mark '" MARK
-			       "' needs one: free one", v->k.slots);
+			       "' needs one: repl-ctl mark list %s, then mark remove one", v->k.slots, v->name);
 	return 0;
 }
 

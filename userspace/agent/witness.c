@@ -87,9 +87,9 @@ void witness_asked(struct agent *a, struct conn *c, const void *body)
 	msg_pack_answer(&says, &out.m);
 	/* To be asked whether it reads what it reads is no news. */
 	if (!id_equal(&m.expect, &m.want) || says.answer != REPL_MN_GRANTED)
-		log_info(NULL, "%s asks, as of volume %s, for %s after %s: %s%s%s", c->peer->name,
-			 id_format(&m.volume, uuid), id_format(&m.want, want),
-			 id_format(&m.expect, expect), word[says.answer], out.text[0] ? ": " : "", out.text);
+		log_info(NULL, "%s asks, for volume %s, to replace generation %s by %s: %s%s%s", c->peer->name,
+			 id_format(&m.volume, uuid), id_format(&m.expect, expect),
+			 id_format(&m.want, want), word[says.answer], out.text[0] ? ": " : "", out.text);
 	conn_send(c, REPL_MSG_ANSWER, &out, sizeof(out.m) + strlen(out.text));
 }
 

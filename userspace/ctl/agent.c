@@ -52,7 +52,7 @@ static int open_socket(const char *config_dir, int timeout_ms, struct err *e)
 		return err_set(e, ret, "no agent answers at %s; start it: systemctl start repl-agent",
 			       address.sun_path);
 	if (ret == EACCES)
-		return err_set(e, ret, "%s: only root may ask the agent", address.sun_path);
+		return err_set(e, ret, "%s: permission denied: see the mode of its directory", address.sun_path);
 	return err_set(e, ret, "%s: %s", address.sun_path, strerror(ret));
 }
 
@@ -117,7 +117,7 @@ static int read_answer(int fd, agent_progress *progress, void *arg, json_t **ans
 		if (getline(&line, &size, f) > 0)
 			ret = take_line(line, progress, arg, answer, e);
 		else if (errno == EAGAIN)
-			ret = err_set(e, ETIMEDOUT, "the agent does not answer in time");
+			ret = err_set(e, ETIMEDOUT, "the agent does not answer in time: systemctl status repl-agent; restarting it stops no writes");
 		else if (errno && errno != ECONNRESET)
 			ret = err_set(e, errno, "reading from the agent: %s", strerror(errno));
 		else

@@ -385,11 +385,11 @@ static int check_same(struct backup *b, struct err *e)
 		return ret;
 	s = slot_of(&b->v, b->source);
 	if (!s || !s->cut || !id_equal(&before.copy_id, &b->v.copy_id) || before.minor != b->v.minor)
-		return err_set(e, EIO, "the volume was taken down meanwhile");
+		return err_set(e, EIO, "the volume was taken down meanwhile: repl-ctl up %s, then again", b->volume);
 	if (strcmp(before.backing, b->v.backing))
-		return err_set(e, EIO, "the disk was replaced meanwhile: try again");
+		return err_set(e, EIO, "the disk was replaced meanwhile: run it again");
 	if (before.size != b->v.size)
-		return err_set(e, EAGAIN, "the volume has grown meanwhile");
+		return err_set(e, EAGAIN, "the volume has grown meanwhile: run it again");
 	return check_copy(b, e);
 }
 

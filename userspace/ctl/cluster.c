@@ -68,7 +68,7 @@ static void read_peers(const json_t *object, struct view_volume *vol, struct ker
 /* What is judged here is what the node itself would judge: by the same rules, from the same facts. */
 static void read_volume(const json_t *object, struct view_volume *vol, struct kernel_volume *k)
 {
-	static const struct view there = { .config_good = true, .module = true };
+	static const struct view there = { .elsewhere = true, .config_good = true, .module = true };
 
 	text(object, "name", vol->name, sizeof(vol->name));
 	if (number(object, "role")) {
@@ -176,6 +176,9 @@ int cluster_read(struct cluster *c, const struct view *here, const json_t *answe
 	c->node->volume = here->volume;
 	c->node->count = here->count;
 	judge(c->node);
+	/* Whose the mistake is may not even be among the volumes. */
+	if (!here->config_good && !only && c->node->health < VIEW_DEGRADED)
+		c->node->health = VIEW_DEGRADED;
 	ret = read_nodes(c, list, only);
 	for (size_t i = 0; !answer && i < a->peer_count; i++)
 		unknown_node(&c->node[c->count++], a->peer[i].name, why);
@@ -224,10 +227,13 @@ static json_t *report_volume(const struct view_volume *vol)
 	const struct kernel_volume *k = vol->kernel;
 	json_t *object, *peers = json_array();
 
-	for (size_t i = 0; i < vol->peer_count; i++)
-		json_array_append_new(peers, json_pack("{s:s, s:s, s:I}", "name", vol->peer[i].name, "state",
+	for (size_t i = 0; i < vol->peer_count; i++) {
+		int64_t behind = explain_behind(vol, &vol->peer[i]);
+
+		json_array_append_new(peers, json_pack("{s:s, s:s, s:o}", "name", vol->peer[i].name, "state",
 						       view_state_word(vol->peer[i].state), "dirty_bytes",
-						       (json_int_t)explain_behind(&vol->peer[i])));
+						       behind < 0 ? json_null() : json_integer(behind)));
+	}
 	object = json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", vol->name, "role",
 			   k ? report_role(k) : "down", "health", view_health_word(vol->health), "reason",
 			   report_text(vol->finding_count ? vol->finding[0].reason : ""), "peers", peers);
@@ -275,11 +281,11 @@ static const char *list_peers(const struct view_volume *vol, char *to, size_t si
 	*to = '\0';
 	for (size_t i = 0; i < vol->peer_count && used < size; i++) {
 		const struct view_peer *p = &vol->peer[i];
-		uint64_t bytes = explain_behind(p);
+		int64_t bytes = explain_behind(vol, p);
 
 		used += (size_t)snprintf(to + used, size - used, "%s%s %s%s%s", i ? ", " : "", p->name,
-					 view_state_word(p->state), bytes ? " " : "",
-					 bytes ? units_format_bytes(bytes, behind) : "");
+					 view_state_word(p->state), bytes > 0 ? " " : "",
+					 bytes > 0 ? units_format_bytes((uint64_t)bytes, behind) : "");
 	}
 	return to;
 }

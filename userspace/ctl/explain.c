@@ -74,9 +74,11 @@ char *explain_gate(uint32_t gate, char *text, size_t size)
 	return text;
 }
 
-uint64_t explain_behind(const struct view_peer *p)
+int64_t explain_behind(const struct view_volume *vol, const struct view_peer *p)
 {
-	return p->slot ? p->slot->dirty_blocks << REPL_BLOCK_SHIFT : 0;
+	if (!p->slot)
+		return vol->kernel ? (int64_t)vol->kernel->size : -1;
+	return (int64_t)(p->slot->dirty_blocks << REPL_BLOCK_SHIFT);
 }
 
 static bool any_live(const struct view_volume *vol)
@@ -88,18 +90,23 @@ static bool any_live(const struct view_volume *vol)
 	return false;
 }
 
-/* -- findings: explain_volume() calls for the gravest first ---------------- */
+/* -- findings -------------------------------------------------------------- */
 
 static void explain_absent(const struct view *v, struct view_volume *vol)
 {
 	char next[VIEW_WORDS_MAX];
 
-	if (!v->module)
+	if (v->elsewhere)
+		find(vol, VIEW_DOWN, words(next, "there: repl-ctl up %s", vol->name), "is not up there");
+	else if (!v->module)
 		find(vol, VIEW_DOWN, words(next, "modprobe repl, then: repl-ctl up %s", vol->name),
 		     "%s", v->module_problem);
 	else if (v->agent == VIEW_AGENT_DEAD)
 		find(vol, VIEW_DOWN, words(next, "systemctl start repl-agent, then: repl-ctl up %s",
 					   vol->name), "is not up, and no agent runs");
+	else if (v->agent == VIEW_AGENT_SILENT)
+		find(vol, VIEW_DOWN, words(next, "systemctl restart repl-agent, then: repl-ctl up %s",
+					   vol->name), "is not up, and the agent does not answer");
 	else
 		find(vol, VIEW_DOWN, words(next, "repl-ctl up %s", vol->name), "is not up on this node");
 }
@@ -160,9 +167,8 @@ static void explain_arbitration(struct view_volume *vol)
 	words(next, "%s; to let what waits fail instead, and make this node secondary: repl-ctl resume %s --fail",
 	      a->known ? "bring the peer back, or see that the arbiter answers" :
 			 "start the agent: only it asks the arbiter", vol->name);
-	find(vol, VIEW_DOWN, next, "writes have been frozen for %s: a peer was lost, and the arbiter%s%s %s",
-	     age, a->known ? ", " : "", a->is,
-	     a->waits[0] ? a->waits : "has not been asked whether to go on");
+	find(vol, VIEW_DOWN, next, "writes have been frozen for %s: a peer was lost; arbiter%s%s: %s", age,
+	     a->known ? " " : "", a->is, a->waits[0] ? a->waits : "has not been asked whether to go on");
 }
 
 /* What would only be found out when it is too late; and what a secondary waits for. */
@@ -174,7 +180,7 @@ static void explain_arbiter(struct view_volume *vol)
 		return;
 	if (a->waits[0] && vol->kernel->role != REPL_ROLE_PRIMARY)
 		find(vol, VIEW_DEGRADED, "see that the arbiter answers; it is asked until it does",
-		     "the arbiter, %s: %s", a->is, a->waits);
+		     "arbiter %s: %s", a->is, a->waits);
 	else if (!strcmp(a->state, "idle") && a->said[0] && strcmp(a->answer, "granted") != 0 &&
 		 vol->kernel->role == REPL_ROLE_PRIMARY)
 		find(vol, VIEW_DEGRADED, "do what it asks for; until then a lost peer freezes the volume",
@@ -192,8 +198,8 @@ static void explain_gates(struct view_volume *vol)
 		explain_arbitration(vol);
 	else if (k->gate & REPL_GATE_PEER_LOST)
 		find(vol, VIEW_DOWN,
-		     words(next, "bring the peer back; or, if it must go on alone: repl-ctl resume %s",
-			   vol->name),
+		     words(next, "bring the peer back; or, if it must go on alone and no other node is primary: "
+			   "repl-ctl resume %s", vol->name),
 		     "writes have been frozen for %s: a peer was lost, and on-peer-loss is freeze", age);
 	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS)
 		find(vol, VIEW_DEGRADED, gates_next(k->gate),
@@ -252,7 +258,7 @@ static void explain_diskless(struct view_volume *vol)
 	}
 	words(next, "put another disk in, then: repl-ctl replace %s --device DEVICE%s%s", vol->name,
 	      metadata_option(vol), k->role == REPL_ROLE_PRIMARY ? "; the volume stays in use meanwhile" :
-					     ": it gets a full copy");
+					     "; it then gets a full copy");
 	find(vol, VIEW_DEGRADED, next, "the backing device %s has failed: %sthere is no copy %s", device(k),
 	     k->role == REPL_ROLE_PRIMARY ? "the volume goes on from its live peers, " : "",
 	     elsewhere(k) ? "on that node" : "here");
@@ -265,8 +271,10 @@ static void explain_flags(struct view_volume *vol)
 
 	if (k->flags & REPL_VF_FAILING)
 		find(vol, VIEW_DOWN,
-		     words(next, "here: repl-ctl secondary %s --force; then, on a peer that was in sync: "
-			   "repl-ctl primary %s", vol->name, vol->name),
+		     words(next, "%s: repl-ctl secondary %s --force; then, on a peer that was in sync: "
+			   "repl-ctl primary %s", elsewhere(k) ? "there" : "here", vol->name, vol->name), "%s",
+		     elsewhere(k) ?
+		     "all I/O fails there: its disk has failed, and it reaches no peer that has everything" :
 		     "all I/O fails: the disk here has failed, and no peer is within reach that has everything");
 	else if (k->flags & REPL_VF_DISKLESS)
 		explain_diskless(vol);
@@ -312,8 +320,8 @@ static void explain_copy(struct view_volume *vol)
 
 	if (!(k->sb_flags & REPL_SB_IDENTITY))
 		find(vol, VIEW_DEGRADED,
-		     words(next, "start the node that has the data; or, if this is a new volume's first node: repl-ctl primary %s --force",
-			   vol->name),
+		     words(next, "start the node that has the data; or, if this is a new volume's first node: repl-ctl primary %s; "
+			   "only if its peers cannot be reached yet, with --force", vol->name),
 		     "this copy has never held any data");
 	else if (!(k->sb_flags & REPL_SB_CONSISTENT) && stuck(vol))
 		find(vol, VIEW_DEGRADED,
@@ -332,7 +340,8 @@ static void explain_copy(struct view_volume *vol)
 			   "start the peer; or let the arbiter decide: repl-ctl primary %s" :
 			   "start the peer; only if it is surely off: repl-ctl primary %s --peer-dead",
 			   vol->name),
-		     "this node stopped uncleanly as primary, and no peer has confirmed its data since");
+		     "%s node stopped uncleanly as primary, and no peer has confirmed its data since",
+		     elsewhere(k) ? "that" : "this");
 }
 
 /* A link outlives its agents: what they cannot agree on shows only once it breaks. */
@@ -359,8 +368,8 @@ static void explain_verify(struct view_volume *vol, const struct view_peer *p)
 
 	if (bytes)
 		find(vol, VIEW_DEGRADED,
-		     words(next, "find out which side is right (status --json has the ranges), be primary there, then: repl-ctl verify %s --peer %s --repair THAT-NODE",
-			   vol->name, p->name),
+		     words(next, "find out which side is right (status --json has the ranges), make it primary, and there: "
+			   "repl-ctl verify %s --repair ITS-NAME (with --peer, if there are several)", vol->name),
 		     "%s of the copy on %s differs from the one here, as the last verify has found",
 		     units_format_bytes(bytes, differ), p->name);
 }
@@ -386,9 +395,23 @@ static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
 	     p->name, age, interval);
 }
 
-static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
+static void explain_syncing(struct view_volume *vol, const struct view_peer *p)
 {
 	char next[VIEW_WORDS_MAX], left[UNITS_TEXT_MAX], eta[UNITS_TEXT_MAX];
+
+	words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name);
+	if (!p->progress.known)
+		find(vol, VIEW_DEGRADED, next, "%s is catching up", p->name);
+	else
+		find(vol, VIEW_DEGRADED, next, "%s is catching up: %.0f %%, %s left%s%s", p->name,
+		     p->progress.percent, units_format_bytes(p->progress.bytes_left, left),
+		     p->progress.eta_s >= 0 ? ", about " : "",
+		     p->progress.eta_s >= 0 ? units_format_duration(p->progress.eta_s * 1000, eta) : "");
+}
+
+static void explain_peer(const struct view *v, struct view_volume *vol, const struct view_peer *p)
+{
+	char next[VIEW_WORDS_MAX];
 	const char *colon = p->reason[0] ? ": " : "";
 
 	switch (p->state) {
@@ -401,16 +424,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 		explain_verify(vol, p);
 		break;
 	case VIEW_SYNCING:
-		words(next, "nothing; to wait for it: repl-ctl wait %s --for in-sync", vol->name);
-		if (!p->progress.known)
-			find(vol, VIEW_DEGRADED, next, "%s is catching up", p->name);
-		else
-			find(vol, VIEW_DEGRADED, next, "%s is catching up: %.0f %%, %s left%s%s",
-			     p->name, p->progress.percent,
-			     units_format_bytes(p->progress.bytes_left, left),
-			     p->progress.eta_s >= 0 ? ", about " : "",
-			     p->progress.eta_s >= 0 ?
-			     units_format_duration(p->progress.eta_s * 1000, eta) : "");
+		explain_syncing(vol, p);
 		break;
 	case VIEW_BEHIND:
 		if (rests(vol, p)) {
@@ -423,8 +437,9 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			words(next, "nothing is thrown away by itself; what each side would lose: repl-ctl resolve %s",
 			      vol->name);
 		else
-			words(next, p->reason[0] ? "do what the reason asks for; it goes on by itself" :
-						   "nothing: it starts to catch up by itself");
+			words(next, p->reason[0] ?
+			      "if the reason names something to do, do that; else wait, it goes on by itself" :
+			      "nothing: it starts to catch up by itself");
 		find(vol, VIEW_DEGRADED, next, "%s is connected but behind%s%s", p->name, colon,
 		     p->reason);
 		break;
@@ -445,6 +460,17 @@ static void explain_agent(const struct view *v, struct view_volume *vol)
 	if (v->agent == VIEW_AGENT_DEAD)
 		find(vol, VIEW_DEGRADED, "systemctl start repl-agent",
 		     "no agent runs: what is live goes on, but nothing that is lost comes back");
+	else if (v->agent == VIEW_AGENT_SILENT)
+		find(vol, VIEW_DEGRADED, "systemctl restart repl-agent",
+		     "the agent does not answer: what is live goes on, but nothing that is lost comes back");
+}
+
+/* A mistake in another volume's file is that volume's: the agent goes on without it alone. */
+static void explain_config(const struct view *v, struct view_volume *vol)
+{
+	if (v->config_good || (v->config.agent_good && !(vol->config && vol->config->bad)))
+		return;
+	find(vol, VIEW_DEGRADED, "repl-agent --check", "the configuration has a mistake: %s", v->config_problem);
 }
 
 void explain_volume(const struct view *v, struct view_volume *vol)
@@ -453,6 +479,7 @@ void explain_volume(const struct view *v, struct view_volume *vol)
 	vol->finding_count = 0;
 	if (!vol->kernel) {
 		explain_absent(v, vol);
+		explain_config(v, vol);
 		return;
 	}
 	explain_gates(vol);
@@ -460,6 +487,7 @@ void explain_volume(const struct view *v, struct view_volume *vol)
 	explain_copy(vol);
 	explain_arbiter(vol);
 	explain_agent(v, vol);
+	explain_config(v, vol);
 	for (size_t i = 0; i < vol->peer_count; i++)
 		explain_peer(v, vol, &vol->peer[i]);
 }

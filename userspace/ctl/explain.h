@@ -24,7 +24,10 @@ const char *explain_begun(uint32_t sb_flags);
 /** explain_filling - how far a new disk is filled; not known when there is none */
 void explain_filling(const struct kernel_volume *k, struct view_progress *p);
 
-/** explain_behind - how many bytes a peer lacks */
-uint64_t explain_behind(const struct view_peer *p);
+/**
+ * explain_behind - how many bytes a peer lacks
+ * Return: all of the volume's for one that was never met; -1: not known, since the volume is down.
+ */
+int64_t explain_behind(const struct view_volume *vol, const struct view_peer *p);
 
 #endif /* REPL_CTL_EXPLAIN_H */

@@ -31,7 +31,7 @@ static const struct subcommand {
 	{ "secondary", "VOLUME... [--force]",
 	  "Stop using volumes here, so that a peer may.", ctl_secondary },
 	{ "switch", "VOLUME --to NODE [--check]",
-	  "Hand a volume and what stands on it to another node; --check: only whether that would go.",
+	  "Hand a volume and what stands on it to another node; --check: only say whether it would work.",
 	  ctl_switch },
 	{ "wait", "VOLUME --for connected|in-sync|primary|secondary [--timeout S]",
 	  "Wait until the peers are connected or in sync, or this node has a role.", ctl_wait },

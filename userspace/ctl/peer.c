@@ -25,6 +25,7 @@ struct peering {
 	const char *volume;
 	const char *node;
 	const char *mode;	/* NULL: it goes */
+	bool insists;		/* on that mode: it was said */
 	bool force;
 	char path[PATH_MAX];	/* of the volume's file */
 };
@@ -86,6 +87,30 @@ static int ask(const struct peering *p)
 	return ret;
 }
 
+/* The agent goes by the file, and would say that all is done. */
+static int check_mode(const struct peering *p)
+{
+	struct config *c = malloc(sizeof(*c));
+	const struct config_volume *v;
+	int ret = CTL_DONE;
+
+	if (!c || config_load(p->ctl->config_dir, c, NULL, NULL) == -ENOMEM) {
+		free(c);
+		return ctl_complain("out of memory");
+	}
+	v = config_find_volume(c, p->volume);
+	for (size_t i = 0; v && i < v->peer_count; i++) {
+		const char *mode = v->peer[i].mode == CONFIG_MODE_ROLLING ? "rolling" : "sync";
+
+		if (!strcmp(v->peer[i].name, p->node) && strcmp(mode, p->mode))
+			ret = ctl_complain("%s: %s is a peer already, and its file says mode = %s: change it there (%s:%u), "
+					   "then repl-ctl reload", p->volume, p->node, mode, p->path, v->peer[i].line);
+	}
+	config_free(c);
+	free(c);
+	return ret;
+}
+
 static int take_back(const struct peering *p, const char *old)
 {
 	struct err e;
@@ -113,6 +138,9 @@ static int change(struct peering *p)
 	/* What the file says already, the agent may not have been told yet. */
 	if (ret)
 		old = NULL;
+	ret = ret && p->insists ? check_mode(p) : CTL_DONE;
+	if (ret)
+		return ret;
 	ret = ask(p);
 	if (ret)
 		ret = take_back(p, old);
@@ -149,6 +177,7 @@ static int parse(struct peering *p, int argc, char **argv)
 		return ctl_misuse(p->ctl, adds ? "--force goes with remove" : "--mode goes with add");
 	p->volume = argv[optind + 1];
 	p->node = argv[optind + 2];
+	p->insists = p->mode;
 	if (adds && !p->mode)
 		p->mode = "sync";
 	if (!config_valid_name(p->volume) || !config_valid_name(p->node))

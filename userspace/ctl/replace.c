@@ -116,8 +116,8 @@ static int check_state(const struct replace *r)
 		return ctl_complain("%s: all I/O fails here, and no live peer is there to copy from: repl-ctl secondary %s --force, then, on a peer that was in sync: repl-ctl primary %s",
 				    r->volume, r->volume, r->volume);
 	if (!(k->flags & (REPL_VF_DISKLESS | REPL_VF_FAILED)))
-		return ctl_complain("%s: its disk %s has not failed; to exchange it all the same: repl-ctl down %s on a node that is secondary, mkfs.repl on the new disk, repl-ctl up %s",
-				    r->volume, k->backing, r->volume, r->volume);
+		return ctl_complain("%s: its disk %s has not failed; to exchange it all the same: repl-ctl down %s on a node that is secondary, mkfs.repl --name %s NEW-DISK, device = NEW-DISK in its file, repl-ctl up %s",
+				    r->volume, k->backing, r->volume, r->volume, r->volume);
 	if (is_primary(r) && !(k->flags & REPL_VF_DISKLESS))
 		return ctl_complain("%s: its disk %s has failed, but no peer was live then, so that it has the only copy: bring a peer in sync first, and give the role to it",
 				    r->volume, k->backing);

@@ -47,12 +47,26 @@ static json_t *report_caught_up(const struct view_caught_up *c)
 			 "passes", (json_int_t)c->passes);
 }
 
-/* How old the peer's state is: nothing while it is live, else how long it has not been. */
-static json_int_t epoch_age(const struct view_peer *p)
+static json_t *report_known(int64_t number)
+{
+	return number < 0 ? json_null() : json_integer(number);
+}
+
+/* How old the peer's state is: nothing while it is live, else how long it has not been; -1: it has none. */
+static int64_t epoch_age(const struct view_peer *p)
 {
 	if (p->rolling.known && p->rolling.age_ms >= 0)
 		return p->rolling.age_ms;
-	return p->state == VIEW_LIVE || !p->slot ? 0 : p->slot->link_age_ms;
+	if (!p->slot)
+		return -1;
+	return p->state == VIEW_LIVE ? 0 : (int64_t)p->slot->link_age_ms;
+}
+
+static json_t *report_mode(enum config_mode mode)
+{
+	if (!mode)
+		return json_null();
+	return json_string(mode == CONFIG_MODE_ROLLING ? "rolling" : "sync");
 }
 
 static json_t *report_rolling(const struct view_rolling *r)
@@ -83,22 +97,28 @@ static json_t *report_slot(const struct kernel_slot *s)
 			 "link_age_ms", (json_int_t)s->link_age_ms);
 }
 
-static json_t *report_peer(const struct view_peer *p)
+static json_t *report_object(const json_t *object)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	return object ? json_deep_copy(object) : json_null();
+}
+
+static json_t *report_peer(const struct view_volume *vol, const struct view_peer *p)
+{
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "name", p->name,
 			 "state", view_state_word(p->state),
-			 "mode", p->rolling.known ? "rolling" : "sync",
-			 "dirty_bytes", (json_int_t)explain_behind(p),
-			 "in_flight_bytes", (json_int_t)(p->slot ? p->slot->in_flight_bytes : 0),
-			 "epoch_age_ms", epoch_age(p),
+			 "mode", report_mode(p->mode),
+			 "dirty_bytes", report_known(explain_behind(vol, p)),
+			 "in_flight_bytes", report_known(p->slot ? (int64_t)p->slot->in_flight_bytes : -1),
+			 "epoch_age_ms", report_known(epoch_age(p)),
 			 "configured", p->configured,
 			 "session", report_text(p->session),
 			 "verdict", report_text(p->verdict),
 			 "reason", report_text(p->reason),
 			 "progress", report_progress(&p->progress),
 			 "caught_up", report_caught_up(&p->caught_up),
-			 "verify", p->verify ? json_deep_copy(p->verify) : json_null(),
+			 "verify", report_object(p->verify),
+			 "split", report_object(p->split),
 			 "rolling", report_rolling(&p->rolling),
 			 "slot", report_slot(p->slot));
 }
@@ -210,7 +230,7 @@ static json_t *report_volume(const struct view_volume *vol)
 	json_t *object;
 
 	for (size_t i = 0; i < vol->peer_count; i++)
-		json_array_append_new(peers, report_peer(&vol->peer[i]));
+		json_array_append_new(peers, report_peer(vol, &vol->peer[i]));
 	object = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}",
 			   "name", vol->name,
 			   "role", vol->kernel ? report_role(vol->kernel) : "down",
@@ -234,6 +254,7 @@ json_t *report_view(const struct view *v)
 		[VIEW_AGENT_ANSWERS] = "running",
 		[VIEW_AGENT_DEAD] = "dead",
 		[VIEW_AGENT_UNKNOWN] = "unknown",
+		[VIEW_AGENT_SILENT] = "unknown",
 	};
 	json_t *volumes = json_array();
 

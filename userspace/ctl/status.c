@@ -25,7 +25,7 @@ static const char *state_colour(enum view_state state)
 	return state == VIEW_LIVE ? "green" : state == VIEW_DISCONNECTED ? "red" : "yellow";
 }
 
-static int add_line(struct libscols_table *table, const struct view_peer *p)
+static int add_line(struct libscols_table *table, const struct view_volume *vol, const struct view_peer *p)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	const struct kernel_slot *s = p->slot;
@@ -38,7 +38,7 @@ static int add_line(struct libscols_table *table, const struct view_peer *p)
 	ret |= scols_line_set_data(line, COL_STATE, view_state_word(p->state));
 	ret |= scols_cell_set_color(scols_line_get_cell(line, COL_STATE), state_colour(p->state));
 	ret |= scols_line_set_data(line, COL_BEHIND, !s ? "everything" :
-				   units_format_bytes(explain_behind(p), text));
+				   units_format_bytes((uint64_t)explain_behind(vol, p), text));
 	ret |= scols_line_set_data(line, COL_IN_FLIGHT, !s || s->link != REPL_LINK_LIVE ? "-" :
 				   units_format_bytes(s->in_flight_bytes, text));
 	ret |= scols_line_set_data(line, COL_SINCE, !s ? "-" :
@@ -65,7 +65,7 @@ static int fill_table(struct libscols_table *table, const struct view_volume *vo
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < vol->peer_count && !ret; i++)
-		ret = add_line(table, &vol->peer[i]);
+		ret = add_line(table, vol, &vol->peer[i]);
 	return ret;
 }
 
@@ -234,7 +234,7 @@ static void print_notes(const struct view *v)
 	if (!v->config_good)
 		fprintf(stderr, "repl-ctl: %s (repl-agent --check tells all that is wrong)\n",
 			v->config_problem);
-	if (v->agent == VIEW_AGENT_UNKNOWN)
+	if (v->agent == VIEW_AGENT_UNKNOWN || v->agent == VIEW_AGENT_SILENT)
 		fprintf(stderr, "repl-ctl: without what the agent knows: %s\n", v->agent_problem);
 }
 
@@ -272,10 +272,13 @@ struct options {
 	bool all_nodes;
 };
 
-/* A monitoring check that finds nothing to look at must not say that all is well. */
-static int check_code(const struct view *v)
+/*
+ * A monitoring check that finds nothing to look at must not say that all is well; nor one of all
+ * volumes, as long as a file has a mistake: whose that is may not even be among them.
+ */
+static int check_code(const struct view *v, const char *only)
 {
-	enum view_health worst = VIEW_HEALTHY;
+	enum view_health worst = v->config_good || only ? VIEW_HEALTHY : VIEW_DEGRADED;
 
 	if (!v->count && !v->config_good)
 		return CTL_DOWN;
@@ -299,7 +302,7 @@ static int show(const struct ctl *ctl, const struct options *o, const struct vie
 	if (!v->count && !o->json)
 		printf("no volumes\n");
 	ret = o->json ? print_json(v) : print_text(ctl, v, o->only);
-	return !ret && o->check ? check_code(v) : ret;
+	return !ret && o->check ? check_code(v, o->only) : ret;
 }
 
 static int run(const struct ctl *ctl, const struct options *o)

@@ -157,7 +157,7 @@ static int take_back(const struct switching *s, const char *what)
 {
 	ctl_complain("%s: %s: this node takes it back", s->volume, what);
 	if (failover(s, "promote"))
-		return ctl_complain("%s: nobody may serve it now: see repl-ctl status on both nodes, then run "
+		return ctl_complain("%s: possibly no node serves it now: look at repl-ctl status on both, then run "
 				    "repl-failover promote %s on one", s->volume, s->volume);
 	return ctl_complain("%s: not handed over; served by this node again, after %.1f s without service",
 			    s->volume, now() - s->began);

@@ -131,6 +131,13 @@ static void read_rolling(const json_t *object, struct view_rolling *r)
 	r->worst_ms = read_ms(object, "worst_ms");
 }
 
+static const json_t *object_of(const json_t *object, const char *key)
+{
+	const json_t *member = json_object_get(object, key);
+
+	return json_is_object(member) ? member : NULL;
+}
+
 static void add_answer(struct view_volume *vol, const json_t *object)
 {
 	char name[REPL_NODE_MAX] = "";
@@ -148,9 +155,10 @@ static void add_answer(struct view_volume *vol, const json_t *object)
 	read_progress(json_object_get(object, "progress"), &p->progress);
 	read_caught_up(json_object_get(object, "caught_up"), &p->caught_up);
 	read_rolling(json_object_get(object, "rolling"), &p->rolling);
-	p->verify = json_object_get(object, "verify");
-	if (!json_is_object(p->verify))
-		p->verify = NULL;
+	/* What it goes by may be older than the file. */
+	p->mode = p->rolling.known ? CONFIG_MODE_ROLLING : CONFIG_MODE_SYNC;
+	p->verify = object_of(object, "verify");
+	p->split = object_of(object, "split");
 	/* Whether writes go over a link, the kernel alone knows; what comes before, the agent. */
 	if (p->state == VIEW_LIVE)
 		return;
@@ -187,8 +195,10 @@ void view_merge_peers(struct view_volume *vol, const struct config_agent *agent,
 	for (size_t i = 0; vol->config && i < vol->config->peer_count; i++) {
 		struct view_peer *p = add_peer(vol, vol->config->peer[i].name);
 
-		if (p)
-			p->configured = true;
+		if (!p)
+			continue;
+		p->configured = true;
+		p->mode = vol->config->peer[i].mode;
 	}
 	for (size_t i = 0; vol->kernel && i < vol->kernel->slot_count; i++) {
 		if (vol->kernel->slot[i].kind == REPL_SLOT_PEER)
@@ -294,7 +304,8 @@ static int ask_agent(struct view *v, const char *config_dir)
 	json_decref(request);
 	if (!ret)
 		return 0;
-	v->agent = ret == -ENOENT || ret == -ECONNREFUSED ? VIEW_AGENT_DEAD : VIEW_AGENT_UNKNOWN;
+	v->agent = ret == -ENOENT || ret == -ECONNREFUSED ? VIEW_AGENT_DEAD :
+		   ret == -EACCES ? VIEW_AGENT_UNKNOWN : VIEW_AGENT_SILENT;
 	snprintf(v->agent_problem, sizeof(v->agent_problem), "%s", e.text);
 	return 0;
 }

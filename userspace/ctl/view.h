@@ -67,6 +67,7 @@ struct view_peer {
 	enum view_state state;
 	const struct kernel_slot *slot;	/* NULL: never met */
 	bool configured;		/* the volume's file names it */
+	enum config_mode mode;		/* 0: not known */
 	char session[16];		/* as the agent says; "" unknown */
 	char verdict[VIEW_WORDS_MAX];
 	char reason[VIEW_WORDS_MAX];	/* why it is not live; "" unknown */
@@ -74,6 +75,7 @@ struct view_peer {
 	struct view_caught_up caught_up;
 	struct view_rolling rolling;
 	const json_t *verify;		/* the agent's, of the view's answer; NULL: never compared */
+	const json_t *split;		/* the same; NULL: none is known */
 };
 
 /* Who is asked before a generation begins, and what became of it. */
@@ -104,18 +106,20 @@ struct view_volume {
 	json_t *staged;		/* as the agent says it; part of view.answer; NULL: not told, or null */
 	json_t *arbiter_object;	/* the same as the agent says it; part of view.answer; NULL: none */
 	enum view_health health;
-	struct view_finding finding[VIEW_FINDINGS_MAX];	/* gravest first */
+	struct view_finding finding[VIEW_FINDINGS_MAX];	/* of the volume, then of its peers */
 	size_t finding_count;
 };
 
 enum view_agent {
 	VIEW_AGENT_ANSWERS,
 	VIEW_AGENT_DEAD,
-	VIEW_AGENT_UNKNOWN,	/* may not be asked, or did not answer in time */
+	VIEW_AGENT_UNKNOWN,	/* may not be asked: it may be well */
+	VIEW_AGENT_SILENT,	/* has not answered in time, or with nothing that can be understood */
 };
 
 struct view {
 	struct config config;
+	bool elsewhere;				/* what another node has told of its own */
 	bool config_good;
 	char config_problem[VIEW_WORDS_MAX];	/* the first one */
 	bool module;				/* the kernel module answers */
@@ -138,7 +142,7 @@ struct view {
 int view_open(struct view *v, const char *config_dir, const char *only);
 void view_close(struct view *v);
 
-/** view_state_word - one of disconnected, connecting, behind, syncing, live */
+/** view_state_word - one of disconnected, connecting, behind, syncing, rolling, live */
 const char *view_state_word(enum view_state state);
 
 /** view_health_word - healthy, degraded or down */

@@ -86,10 +86,10 @@ static int add(const struct ctl *ctl, char **argv, bool force)
 	struct repl_id uuid, generation;
 
 	if (id_parse(argv[1], &uuid))
-		return ctl_misuse(ctl, "%s: a UUID is expected, as repl-ctl status shows it on the volume's primary",
+		return ctl_misuse(ctl, "%s: a UUID is expected, as repl-ctl status --json shows it on the volume's primary",
 				  argv[1]);
 	if (id_parse(argv[2], &generation))
-		return ctl_misuse(ctl, "%s: a generation is expected, as repl-ctl status shows it on the volume's primary",
+		return ctl_misuse(ctl, "%s: a generation is expected, as repl-ctl status --json shows it on the volume's primary",
 				  argv[2]);
 	return change(ctl, json_pack("{s:s, s:s, s:s, s:s, s:b}", "cmd", "witness-add", "volume", argv[0],
 				     "uuid", argv[1], "generation", argv[2], "force", force), argv[0]);

@@ -240,7 +240,7 @@ static struct nl_sock *open_socket(int *family, struct err *e)
 	}
 	*family = genl_ctrl_resolve(sock, REPL_GENL_NAME);
 	if (*family < 0) {
-		err_set(e, ENOENT, "the repl kernel module is not loaded; run: modprobe repl");
+		err_set(e, ENOENT, "the repl kernel module is not loaded; run: modprobe repl; if there is no such module for this kernel, build it (README, A new kernel)");
 		errno = ENOENT;
 		goto free_sock;
 	}
@@ -441,10 +441,13 @@ static int get_one(struct kernel *k, struct nl_msg *msg, struct kernel_volume *v
 int kernel_get(struct kernel *k, const char *name, struct kernel_volume *v, struct err *e)
 {
 	struct nl_msg *msg = new_message(k, REPL_CMD_GET, NLM_F_REQUEST | NLM_F_ACK);
+	int ret;
 
 	if (msg && nla_put_string(msg, REPL_A_NAME, name))
 		return no_room(msg, e);
-	return get_one(k, msg, v, e);
+	ret = get_one(k, msg, v, e);
+	return ret != -ENODEV ? ret :
+	       err_set(e, ENODEV, "is not up on this node: repl-ctl up %s, or see repl-ctl status for the names", name);
 }
 
 int kernel_get_minor(struct kernel *k, uint32_t minor, struct kernel_volume *v, struct err *e)

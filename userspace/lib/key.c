@@ -120,8 +120,8 @@ int key_load_private(const char *path, struct key_private *priv, struct err *e)
 			       path, path);
 	/* Who made it as root has made it for root. */
 	if (fd < 0 && errno == EACCES)
-		return err_set(e, EACCES, "%s: %s; it must belong to the user that needs it, which is repl for the agent's unit: chown repl %s",
-			       path, strerror(EACCES), path);
+		return err_set(e, EACCES, "%s: you may not read it: run this as root; for the agent it must belong to the agent's user (chown repl %s)",
+			       path, path);
 	if (fd < 0)
 		return err_set(e, errno, "%s: %s", path, strerror(errno));
 	ret = read_key_file(fd, path, text, e);

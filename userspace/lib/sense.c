@@ -41,7 +41,7 @@ static unsigned int settle_arbiter(struct config_volume *v, config_report *repor
 				"arbiter; leave it out, or say arbiter = none", v->path);
 	v->on_peer_loss = REPL_LOSS_ARBITER;
 	if (!v->direct_apply)
-		problems += sense_say(report, arg, "%s: direct-apply = no is not possible with an arbiter yet; "
+		problems += sense_say(report, arg, "%s: direct-apply = no is not possible with an arbiter; "
 				"leave it out, or say arbiter = none", v->path);
 	if (v->peer_count != 1)
 		problems += sense_say(report, arg, "%s: an arbiter decides between this node and one peer, and "
@@ -87,8 +87,20 @@ static unsigned int check_rolling(const struct config_volume *v, config_report *
 				 "writes go on without a rolling peer all the time; leave on-peer-loss out",
 				 v->path, p->line);
 	if (v->peer_count > 1)
-		return sense_say(report, arg, "%s:%u: mode = rolling is possible with one peer only so far, and there "
+		return sense_say(report, arg, "%s:%u: mode = rolling is possible with one peer only, and there "
 				 "are %zu; say mode = sync", v->path, p->line, v->peer_count);
+	return 0;
+}
+
+/* One more would be sent all of it, and its join be refused then, again and again, with the writes frozen each time. */
+static unsigned int check_live(const struct config_volume *v, config_report *report, void *arg)
+{
+	unsigned int sync = 0;
+
+	for (size_t i = 0; i < v->peer_count; i++)
+		if (v->peer[i].mode == CONFIG_MODE_SYNC && ++sync > REPL_LINKS_MAX)
+			return sense_say(report, arg, "%s:%u: %s is one peer too many: at most %u can be live; leave it out, or "
+					 "another one", v->path, v->peer[i].line, v->peer[i].name, REPL_LINKS_MAX);
 	return 0;
 }
 
@@ -97,5 +109,6 @@ unsigned int sense_volume(struct config_volume *v, config_report *report, void *
 	unsigned int problems = settle_arbiter(v, report, arg);
 
 	problems += check(v, report, arg);
+	problems += check_live(v, report, arg);
 	return problems + check_rolling(v, report, arg);
 }

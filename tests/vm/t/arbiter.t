@@ -80,7 +80,7 @@ ok "force is refused" refuses "does not change it" ctl b primary spool --peer-de
 write_on a &
 wait_for 20 "some writes" eval '[ "$(wc -l </run/acked)" -ge 10 ]'
 link_cut a
-ok "a is frozen, and says what it waits for" wait_for 30 "words" says a "asks for .* go on without its peer: "
+ok "a is frozen, and says what it waits for" wait_for 30 "words" says a "^has been asked for .* whether this node may go on without its peer: "
 ok "repl-ctl resume does not let it go on" refuses "has an arbiter" ctl a resume spool
 ok "b takes over by itself" status_becomes b .role primary 60
 is "$(cat /run/ended 2>/dev/null)" "" "what waits at a has neither completed nor failed"

@@ -42,7 +42,7 @@ gives "status before up" 0 'spool  down.*why:  is not up.*next: repl-ctl up spoo
 gives "check before up" 4 'spool  down' a check
 gives "role before up" 1 '^down' a role spool
 ok "up on both nodes" eval 'ctl a up spool && ctl b up spool'
-gives "a fresh copy: what to do" 0 'never held any data.*primary spool --force' a status
+gives "a fresh copy: what to do" 0 'never held any data.*repl-ctl primary spool; only if its peers cannot be reached yet, with --force' a status
 nsenter --net=/run/netns/a -- repl-ctl --config "$(node_dir a)" monitor >/run/monitor 2>&1 &
 monitor=$!
 nsenter --net=/run/netns/a -- repl-ctl --config "$(node_dir a)" monitor spool --json >/run/monitor.json 2>&1 &
@@ -76,7 +76,7 @@ mount /dev/repl0 /mnt/mail
 gives "a mounted volume is not taken down: where it is mounted" 1 'mounted on /mnt/mail' a down spool
 diag "$out"
 gives "nor made secondary" 1 'mounted on /mnt/mail' a secondary spool
-gives "what an open file has nothing to do with does not name it" 1 'not so within the time' \
+gives "what an open file has nothing to do with does not name it" 1 'waited in vain for secondary' \
 	a wait spool --for secondary --timeout 0
 unlike "$out" 'mounted on' "really not"
 gives "what is so already needs no time" 0 '' a wait spool --for in-sync --timeout 0
@@ -120,6 +120,16 @@ link_heal b
 wait_live a b 120
 gives "healthy again" 0 healthy a check
 is "$(status_of a '"\(.frozen) \(.frozen_by) \(.frozen_ms)"')" "false null 0" "not frozen"
+agent_kill a STOP
+gives "check of an agent that hangs" 3 'why:  the agent does not answer.*next: systemctl restart repl-agent' a check
+agent_kill a CONT
+cp "$(node_dir a)/agent.conf" /run/agent.conf
+echo nonsense >>"$(node_dir a)/agent.conf"
+gives "check of a configuration that an agent would not start with" 3 \
+	'why:  the configuration has a mistake: .*agent.conf:[0-9]+: .*next: repl-agent --check' a check
+cp /run/agent.conf "$(node_dir a)/agent.conf"
+wait_live a b 120
+gives "and healthy again" 0 healthy a check
 link_cut b
 run_quiet pattern_put /dev/repl0 again 65536 &
 writer=$!

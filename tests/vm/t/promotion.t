@@ -155,7 +155,7 @@ gives "nor with --peer-dead" 1 'b is not dead, its agent answers' failover a pro
 ok "files on b were not harmed" files_are /mnt/b first fourth
 ok "failover: demote on b" failover b demote
 is "$(mounted b)" "" "b has nothing mounted"
-gives "failover: promote on a" 0 "primary, with the peer's consent.*mounted /dev/repl0 on /mnt/a.*started mail.service" \
+gives "failover: promote on a" 0 "primary: the agent has agreed.*mounted /dev/repl0 on /mnt/a.*started mail.service" \
 	failover a promote
 ok "all files are on a" files_are /mnt/a first second third fourth
 gives "failover: status on a: all of it" 0 'primary.*mail.service: active' failover a status

@@ -136,12 +136,12 @@ refuses "no file" 1 'attic: there is no /run/nodes/a/volumes/attic.conf: describ
 no_attic "no device" /dev/nothing '/dev/nothing: No such file or directory; create it, or correct' \
 	'attic.conf: device /dev/nothing: No such file or directory; create it, or correct device ='
 no_attic "a file" /etc/passwd '/etc/passwd is no block device; correct' 'attic.conf: device /etc/passwd is no block device; correct device ='
-no_attic "no metadata" /dev/ram0 'ram0 has no superblock where its metadata should be: run mkfs.repl'
+no_attic "no metadata" /dev/ram0 'ram0 has no superblock where its metadata should be: check device=, and fsck.repl .*; mkfs.repl only if no copy was ever here'
 run_quiet mkfs.repl --name other /dev/ram0
 no_attic "another volume's" /dev/ram0 "the device holds volume 'other': check device="
 printf 'xyz' | dd of=/dev/ram0 bs=1 seek=$((8 * 1024 * 1024 - 4000)) conv=notrunc,fsync status=none
 printf 'xyz' | dd of=/dev/ram0 bs=1 seek=$((8 * 1024 * 1024 - 8000)) conv=notrunc,fsync status=none
-no_attic "damaged metadata" /dev/ram0 'ram0 has a damaged superblock where its metadata should be: run mkfs.repl, or fsck.repl'
+no_attic "damaged metadata" /dev/ram0 'ram0 has a damaged superblock where its metadata should be: check device=, and fsck.repl'
 ln -s /dev/vda /run/by-another-name
 no_attic "a device that another volume has" /run/by-another-name \
 	'/run/by-another-name is in use: used by volume spool; free it, or correct' \
@@ -158,13 +158,13 @@ no_attic "metadata that lie elsewhere" /dev/ram1 'ram1 has no superblock where i
 dm_create shrunk "0 8192 linear /dev/ram1 0"
 attic /dev/mapper/shrunk 7
 printf 'metadata = /dev/ram2\n' >>"$VOLUMES/attic.conf"
-no_attic "a device that was shrunk" /dev/mapper/shrunk 'the superblock does not fit dm-0: was the device shrunk'
+no_attic "a device that was shrunk" /dev/mapper/shrunk 'the superblock does not fit dm-0: was the device shrunk[?] see fsck.repl --meta-end'
 dm_remove shrunk
 run_quiet mkfs.repl --name attic --force /dev/ram1
 dd if=/dev/zero of=/dev/ram2 bs=1M count=8 oflag=direct status=none
 attic /dev/ram1 7
 printf 'metadata = /dev/ram2\n' >>"$VOLUMES/attic.conf"
-no_attic "a metadata device without metadata" /dev/ram1 'ram2 has no superblock where its metadata should be: run mkfs.repl'
+no_attic "a metadata device without metadata" /dev/ram1 'ram2 has no superblock where its metadata should be: check device='
 blockdev --setro /dev/ram1
 no_attic "a read-only device" /dev/ram1 '(/dev/ram1 cannot be opened for reading and writing|device 1:1 is read-only)'
 blockdev --setrw /dev/ram1
@@ -217,7 +217,7 @@ for command in down secondary "primary --force" "wait --for primary --timeout 1"
 	refuses "repl-ctl ${command%% *} of an unknown volume" 1 \
 		'^repl-ctl: nothing: the volume is not up: run repl-ctl up nothing' ctl a $command nothing
 done
-refuses "repl-ctl resume of an unknown volume" 1 '^repl-ctl: nothing: .*no volume of this name is up' ctl a resume nothing
+refuses "repl-ctl resume of an unknown volume" 1 '^repl-ctl: nothing: is not up on this node: repl-ctl up nothing, or see repl-ctl status for the names$' ctl a resume nothing
 refuses "repl-ctl status of an unknown volume" 1 '^repl-ctl: nothing: no such volume is configured or up here' \
 	ctl a status nothing
 refuses "repl-ctl role of an unknown volume" 1 'down' ctl a role nothing
