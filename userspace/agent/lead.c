@@ -566,6 +566,7 @@ void lead_link_live(struct pair *p)
 	p->theirs.flags |= REPL_MV_LIVE;
 	p->theirs.cookie = p->run.cookie;
 	p->unsure = (struct staged_peer){ 0 };
+	roll_joined(p);
 	pair_finish(p);
 }
 

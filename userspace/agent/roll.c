@@ -11,6 +11,8 @@ enum roll_limits {
 	ROLL_MOST	= 8 << 20,
 	ROLL_PASSES	= 8,		/* then it is tried, however much there is */
 	ROLL_MINUTE	= 60000,	/* ms */
+	ROLL_KEEP	= 60000,	/* ms; a link to a peer that cannot stage, at least, ... */
+	ROLL_KEEP_MOST	= 1800000,	/* ... and at most */
 };
 
 bool roll_on(const struct pair *p)
@@ -99,9 +101,36 @@ void roll_done(struct pair *p)
 	equal_since(p, r->begun_at);
 	r->next_at = r->begun_at + r->interval_ms;
 	r->most = r->most * 2 < ROLL_MOST ? r->most * 2 : ROLL_MOST;
+	r->joins = 0;
+	r->keep_until = 0;
 	p->run.passes = p->run.join_failures = 0;
 	p->run.allowance = 1;
 	p->run.rolled = true;
+}
+
+/*
+ * The first one may be of a copy that was not consistent anyway, or of one delta that was too
+ * large.  If no epoch came after that, the next would be the same again: each time a freeze, a
+ * generation, and a copy that is not consistent meanwhile.
+ */
+void roll_joined(struct pair *p)
+{
+	struct rolling *r = &p->roll;
+
+	if (roll_on(p) && !p->run.staged && r->joins++)
+		r->keep_until = p->core->now + core_backoff(p->core, ROLL_KEEP, ROLL_KEEP_MOST, r->joins - 2);
+}
+
+bool roll_unlinks(struct pair *p)
+{
+	uint64_t until = p->roll.keep_until, now = p->core->now;
+	char text[UNITS_TEXT_MAX];
+
+	if (!roll_on(p) || now >= until)
+		return roll_on(p);
+	pair_reason(p, "in sync, and not rolling: what it misses cannot be staged there (the log on %s says why); next try "
+		    "in %s", p->peer->name, units_format_duration(until - now, text));
+	return false;
 }
 
 int64_t roll_age(const struct pair *p)

@@ -4,6 +4,9 @@
  * one as it was a moment ago, always consistent, and how old it is is known.  lead.c ends the
  * epochs; here is when, and how large a part of one may be read while writes wait.
  *
+ * A peer that cannot stage would be without a consistent copy for as long as what it lacks is
+ * applied as it comes, each interval anew.  So it is in sync, and tried again after minutes.
+ *
  * What an epoch is short of, it is late by: what was written since the last one goes in passes,
  * while writes go on, until the rest is small enough to be read under the freeze.  It is sent
  * when the freeze is over, so a slow link holds up no writer.
@@ -38,6 +41,12 @@ void roll_late(struct pair *p);
 
 /** roll_done - the peer has it, and that is recorded */
 void roll_done(struct pair *p);
+
+/** roll_joined - the peer has got a link, for it could not stage */
+void roll_joined(struct pair *p);
+
+/** roll_unlinks - the pair is live, and is to be rolling instead; if not yet, status says why */
+bool roll_unlinks(struct pair *p);
 
 /** roll_age - Return: milliseconds since the peer's copy was equal to this one; -1: not known */
 int64_t roll_age(const struct pair *p);
