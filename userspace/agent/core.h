@@ -124,6 +124,7 @@ struct core_peer {
 	char name[REPL_NODE_MAX];
 	uint8_t key[REPL_KEY_BYTES];
 	bool lower;		/* this node's key is lower than the peer's: it dials */
+	bool gone;		/* agent.conf has no such key any more */
 };
 
 /* What the leader of a pair, or its follower, is about. */
@@ -509,12 +510,17 @@ void core_init(struct core *c, const char *node, const uint8_t key[REPL_KEY_BYTE
 /** core_exit - forget everything; emits nothing more */
 void core_exit(struct core *c);
 
-/** core_peer_add - a node that may connect. Return: it, or NULL when there are too many. */
+/** core_peers_gone - all of them, but for those that core_peer_add() names after it */
+void core_peers_gone(struct core *c);
+
+/**
+ * core_peer_add - a node that may connect; one with that key has that name from now on
+ * Return: it, or NULL when there are too many.
+ */
 const struct core_peer *core_peer_add(struct core *c, const char *name,
 				      const uint8_t key[REPL_KEY_BYTES]);
 const struct core_peer *core_peer_by_key(const struct core *c,
 					 const uint8_t key[REPL_KEY_BYTES]);
-const struct core_peer *core_peer_by_name(const struct core *c, const char *name);
 
 /**
  * core_volume_up - the kernel has it attached; its peers are added next
