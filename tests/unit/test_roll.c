@@ -167,6 +167,45 @@ static void cannot_stage(uint64_t seed)
 	story_finish("a rolling peer that cannot stage");
 }
 
+static bool rolls_slowly(uint64_t seed)
+{
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim_until(&sim, sim_all_live, 60000);
+	sim.writing = true;
+	sim_roll(&sim, 200);
+	sim_until(&sim, second_rolls, 60000);
+	sim_roll(&sim, 3600000);
+	sim_run(&sim, 5000);
+	return second_rolls(&sim) && story_pair(0)->phase == PHASE_L_ROLL;
+}
+
+/* In the middle of a long interval: what a person says counts then, not when it is over. */
+static void changes(uint64_t seed)
+{
+	unsigned int commits;
+
+	need(rolls_slowly(seed), "an epoch each hour");
+	commits = sim.node[1].commits;
+	sim_roll(&sim, 200);
+	sim_run(&sim, 2000);
+	ok(sim.node[1].commits > commits + 3, "a shorter interval: %u epochs in 2 s", sim.node[1].commits - commits);
+	story_finish("a shorter interval");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim_roll(&sim, 0);
+	ok(sim_until(&sim, sim_all_live, 10000), "a peer that is to be in sync");
+	story_settled("that is in sync");
+	story_finish("a peer that is to be in sync");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim.writing = false;
+	sim_secondary(&sim.node[0]);
+	sim_run(&sim, 10000);
+	ok(!sim.node[0].kernel.primary && first_is_live(&sim), "and one of whom no copy is primary any more");
+	story_settled("with two secondaries");
+	story_finish("a demotion");
+}
+
 int main(void)
 {
 	unsigned int runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
@@ -177,6 +216,7 @@ int main(void)
 		ok(rolls(seed, false), "a rolling peer is a past state, as old as is said");
 	} else {
 		cannot_stage(random_next(&seed));
+		changes(random_next(&seed));
 		rolling(seed, runs);
 	}
 	return tap_end();

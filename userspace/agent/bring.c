@@ -17,6 +17,7 @@
 #include "member.h"
 #include "openers.h"
 #include "place.h"
+#include "roll.h"
 #include "stage.h"
 
 /* An attach under way. */
@@ -95,7 +96,7 @@ static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
 			 "rolling counts when it comes up next", p->peer->name);
 		return;
 	}
-	p->roll.interval_ms = interval;
+	roll_set(p, interval);
 }
 
 /* Whether its peers are rolling: what is up changes over to what the files say now. */

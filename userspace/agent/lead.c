@@ -681,6 +681,7 @@ void lead_snapshot(struct pair *p)
 	const struct pair *other = p->mine.flags & REPL_MV_PRIMARY ? NULL : pair_other_leader(p);
 
 	look_at_freeze(p);
+	roll_snapshot(p);
 	if (v->served && v->served != p)
 		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
 	else if (other)

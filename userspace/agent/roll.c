@@ -26,6 +26,28 @@ bool roll_running(const struct pair *p)
 	       ((pair_leading(p) && p->run.rolled) || (pair_following(p) && p->run.commit_nonce));
 }
 
+void roll_set(struct pair *p, uint32_t interval_ms)
+{
+	struct rolling *r = &p->roll;
+
+	/* Who says so anew may have mended what kept it from staging. */
+	if (!r->interval_ms) {
+		r->joins = 0;
+		r->keep_until = 0;
+	}
+	r->interval_ms = interval_ms;
+	if (r->next_at > r->begun_at + interval_ms)
+		r->next_at = r->begun_at + interval_ms;
+}
+
+void roll_snapshot(struct pair *p)
+{
+	uint64_t now = p->core->now;
+
+	if (p->phase == PHASE_L_ROLL && (!roll_on(p) || p->timer > now + p->roll.interval_ms))
+		p->timer = now;
+}
+
 /* The peer was @ms old just now. */
 static void note_age(struct rolling *r, uint64_t now, uint64_t ms)
 {

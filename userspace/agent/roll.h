@@ -27,6 +27,12 @@ enum roll_step {
 /** roll_on - this node is primary, and the peer shall be rolling */
 bool roll_on(const struct pair *p);
 
+/** roll_set - how it is to be: an epoch each @interval_ms; 0: in sync.  Then core_get(). */
+void roll_set(struct pair *p, uint32_t interval_ms);
+
+/** roll_snapshot - it leads: waits for the next epoch no longer than it has to by now */
+void roll_snapshot(struct pair *p);
+
 /** roll_running - it is: as leader, or as follower, since its last session began */
 bool roll_running(const struct pair *p);
 
