@@ -44,6 +44,7 @@ enum core_limits {
 	CORE_WORDS_MS		= 10000,	/* between two lines of progress, at most */
 	CORE_WORDS_MIN_MS	= 1000,		/* and at least */
 	CORE_WORN_MS		= 10000,	/* between two looks at what a link has carried */
+	CORE_LINKS_MS		= 60000,	/* as many links as can be are live: between two passes */
 	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
 	CORE_SPLIT_MS		= 10000,	/* between two looks at what a split copy has alone */
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
