@@ -206,6 +206,37 @@ static void changes(uint64_t seed)
 	story_finish("a demotion");
 }
 
+static bool second_is_given_up(const struct sim *s)
+{
+	return s->node[0].running && !(s->node[1].kernel.flags & REPL_SB_CONSISTENT) &&
+	       story_pair(0)->phase == PHASE_L_SEND;
+}
+
+/* What status says is so: no age of a copy that is none, or is no older one of this; nothing left where nothing is. */
+static void figures(uint64_t seed)
+{
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim_roll(&sim, 200);
+	sim.writing = false;
+	sim_run(&sim, 2000);
+	ok(story_pair(1)->phase == PHASE_F_READY && !story_pair(1)->run.left_bytes,
+	   "between two epochs nothing is left to be copied");
+	ok(strstr(story_pair(1)->reason, "stays consistent"), "nor is anything applied: %s", story_pair(1)->reason);
+	ok(roll_age(story_pair(0)) >= 0, "its age is known");
+	sim_roll(&sim, 3600000);
+	sim_run(&sim, 500);
+	sim_secondary(&sim.node[0]);
+	sim_until(&sim, sim_answered, 5000);
+	ok(!sim.node[0].kernel.primary && roll_age(story_pair(0)) < 0, "but not by who is primary no more");
+	story_finish("figures of a demotion");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim.stage_most = 1;
+	sim_roll(&sim, 200);
+	ok(sim_until(&sim, second_is_given_up, 10000), "a copy is given up");
+	is_number((uint64_t)roll_age(story_pair(0)), (uint64_t)-1, "then it is not a copy of some age");
+	story_finish("figures of a copy that is given up");
+}
+
 int main(void)
 {
 	unsigned int runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
@@ -217,6 +248,7 @@ int main(void)
 	} else {
 		cannot_stage(random_next(&seed));
 		changes(random_next(&seed));
+		figures(random_next(&seed));
 		rolling(seed, runs);
 	}
 	return tap_end();

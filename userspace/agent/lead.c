@@ -143,6 +143,7 @@ void lead_following(struct pair *p, const struct copy *theirs)
 		return;
 	}
 	p->run.staged = theirs->flags & REPL_MV_STAGES;
+	roll_following(p);
 	resolve_following(p);
 	session_pause(p, true);
 	if (pair_slot_known(p)) {

@@ -71,6 +71,13 @@ static void equal_since(struct pair *p, uint64_t at)
 	r->equal_at = at;
 }
 
+void roll_following(struct pair *p)
+{
+	/* What stages is consistent: its copy is the epoch that it was. */
+	if (!p->run.staged)
+		equal_since(p, 0);
+}
+
 static enum roll_step wait_until(struct pair *p, uint64_t until)
 {
 	char text[UNITS_TEXT_MAX];
@@ -157,7 +164,7 @@ bool roll_unlinks(struct pair *p)
 
 int64_t roll_age(const struct pair *p)
 {
-	if (!p->roll.interval_ms || !p->roll.equal_at)
+	if (!roll_on(p) || !p->roll.equal_at)
 		return -1;
 	return (int64_t)(p->core->now - p->roll.equal_at);
 }

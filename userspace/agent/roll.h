@@ -36,6 +36,9 @@ void roll_snapshot(struct pair *p);
 /** roll_running - it is: as leader, or as follower, since its last session began */
 bool roll_running(const struct pair *p);
 
+/** roll_following - the peer follows: what it had of this copy it has still, or gives up */
+void roll_following(struct pair *p);
+
 /** roll_next - between two passes, the snapshot fresh */
 enum roll_step roll_next(struct pair *p);
 
