@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "roll.h"
 #include "tap.h"
 
 enum { SPIN = 100, DIALS = 12, OFFERS = 12, FOLLOWS = 12 };	/* in a millisecond; in a second */
@@ -257,7 +258,7 @@ void sim_roll(struct sim *s, uint32_t interval_ms)
 		if (!n->running)
 			continue;
 		for (unsigned int j = 0; j < n->volume->pair_count; j++)
-			n->volume->pair[j]->roll.interval_ms = interval_ms;
+			roll_set(n->volume->pair[j], interval_ms);
 		core_get(n->volume);
 		sim_settle(n);
 	}

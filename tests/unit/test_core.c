@@ -620,6 +620,84 @@ static void told_to_grow(void)
 	end();
 }
 
+static void minute_passes(void)
+{
+	for (int i = 0; i < 8; i++) {
+		core_heard(&core, 1);
+		tick(CORE_RESIZE_MS / 8 + 1);
+	}
+}
+
+static void stuck(void)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct repl_msg_grow m;
+	struct copy c;
+
+	live(1, &c);
+	kernel.room = 2 * SIZE;
+	core_unread(volume, "the file cannot be read");
+	core_resize(&core, &r);
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "the file cannot be read") && volume->task.kind == TASK_NONE,
+	   "what is staged and stuck: nothing is begun: %s", answer);
+	clear();
+	msg_pack_grow(&(struct msg_grow){ .size = SIZE + 4096 }, &m);
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(sent_count == 1 && sent[0].type == REPL_MSG_GROWN && !last_grow(REPL_MSG_GROWN).ok &&
+	   volume->task.kind == TASK_NONE, "nor when a peer asks, which is told so");
+	end();
+	/* It was not, when it began. */
+	live(1, &c);
+	kernel.room = 2 * SIZE;
+	volume->redo.step = REDO_APPLY;
+	hear(1, REPL_MSG_GROW, &m, sizeof(m));
+	ok(pair->phase == PHASE_HOLD && !sent_count, "what is just being applied is waited for");
+	minute_passes();
+	ok(last_grow(REPL_MSG_GROWN).size == SIZE && !last_grow(REPL_MSG_GROWN).ok && volume->task.kind == TASK_NONE &&
+	   pair->phase != PHASE_HOLD, "but not for ever");
+	end();
+}
+
+/* Asked here, where nobody is primary: both grow at once. */
+static void both_grow(bool held)
+{
+	ask_resize(REPL_ROLE_SECONDARY, SIZE + 4096);
+	pair->theirs.flags &= ~(uint32_t)REPL_MV_PRIMARY;
+	pair->pending += held;
+	hear_grown(1, SIZE, 2 * SIZE, true);
+	hear_grown(1, SIZE + 4096, 2 * SIZE, true);
+	need(volume->task.kind == TASK_RESIZE && !volume->task.waits && pair->phase == PHASE_HOLD,
+	     "the peer has grown, and this side has not yet");
+	minute_passes();
+	ok(core_deadline(&core) > core.now, "no deadline stays in the past");
+}
+
+static void takes_long(void)
+{
+	both_grow(false);
+	kernel.size = SIZE + 4096;
+	volume_done(OP_RESIZE, 0);
+	ok(answer[0] == '1', "a kernel that takes its time is waited for: %s", answer);
+	end();
+	both_grow(true);
+	ok(answer[0] == '0' && volume->task.kind == TASK_NONE && pair->phase != PHASE_HOLD,
+	   "a procedure that does not end is not: %s", answer);
+	pair->pending--;
+	end();
+	ask_resize(REPL_ROLE_SECONDARY, SIZE + 4096);
+	pair->theirs.flags &= ~(uint32_t)REPL_MV_PRIMARY;
+	hear_grown(1, SIZE, 2 * SIZE, true);
+	core_session_down(&core, 1, "gone");
+	settle();
+	ok(!answer[0], "the peer is lost while this side grows");
+	tick(CORE_RESIZE_MS + 1);
+	ok(core_deadline(&core) > core.now, "no deadline stays in the past then, either");
+	volume_done(OP_RESIZE, 0);
+	ok(answer[0] == '0' && strstr(answer, "disconnected"), "and that is told: %s", answer);
+	end();
+}
+
 static void requests(void)
 {
 	struct core_request r = { .id = 4, .volume = "nonsense" };
@@ -713,6 +791,8 @@ int main(void)
 	grows();
 	grows_not();
 	told_to_grow();
+	stuck();
+	takes_long();
 	requests();
 	down_with_an_event();
 	down_as_a_handshake_ends();

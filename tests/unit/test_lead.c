@@ -49,12 +49,9 @@ static void follows_nobody(void)
 	end();
 }
 
-/* As leader up to where the kernel adopts the link to a peer that stages. */
-static void adopts_here(uint32_t conn)
+/* As leader, primary, up to where a peer that stages is about to tell what it doubts. */
+static void leads(uint32_t conn)
 {
-	struct msg_link l = { .volume = "spool" };
-	struct repl_msg_link ready;
-	struct repl_msg_delta delta;
 	struct copy c, state = { 0 };
 
 	begin(true);
@@ -70,6 +67,16 @@ static void adopts_here(uint32_t conn)
 	c.cookie = state.cookie;
 	c.flags |= REPL_MV_STAGES;
 	hear_copy(conn, REPL_MSG_FOLLOWING, &c);
+}
+
+/* The same up to where the kernel adopts the link. */
+static void adopts_here(uint32_t conn)
+{
+	struct msg_link l = { .volume = "spool" };
+	struct repl_msg_link ready;
+	struct repl_msg_delta delta;
+
+	leads(conn);
 	hear(conn, REPL_MSG_MAP, NULL, 0);
 	done(OP_LINK_OPEN, 0);
 	l.cookie = pair->run.cookie;
@@ -211,9 +218,33 @@ static void promoted_while_it_waits(void)
 	end();
 }
 
+/* The kernel would refuse one more: writers are not held for what is known to be refused. */
+static void links_are_many(void)
+{
+	leads(1);
+	kernel.slots = kernel.slot_count = 8;
+	for (uint8_t i = 1; i < 8; i++)
+		kernel.slot[i] = (struct kernel_slot){
+			.index = i, .kind = REPL_SLOT_PEER, .link = i <= REPL_LINKS_MAX ? REPL_LINK_LIVE : 0,
+		};
+	hear(1, REPL_MSG_MAP, NULL, 0);
+	for (unsigned int i = 0; i < 120; i++) {
+		core_heard(&core, 1);
+		tick(5000);
+	}
+	ok(!op_count && strstr(pair->reason, "4 links are live"), "with as many links as can be it waits: %s", pair->reason);
+	kernel.slot[2].link = REPL_LINK_NONE;
+	core_event(&core, volume);
+	settle();
+	tick(0);
+	ok(op_count == 1 && ops[0].kind == OP_LINK_OPEN, "until there is one less");
+	end();
+}
+
 int main(void)
 {
 	follows_nobody();
+	links_are_many();
 	goes_on_at_adoption();
 	broken_at_adoption();
 	lost_after_adoption();

@@ -121,15 +121,135 @@ static void rolling(uint64_t seed, unsigned int runs)
 	ok(bad, "planted, a freeze that holds no write is found");
 }
 
+static bool first_is_live(const struct sim *s)
+{
+	return s->node[0].running && story_pair(0)->phase == PHASE_LIVE;
+}
+
+static bool first_joins(const struct sim *s)
+{
+	return s->node[0].running && story_pair(0)->phase == PHASE_L_LINK;
+}
+
+/*
+ * The disk there takes nothing in: what it misses can only be applied as it comes, and its copy is
+ * not consistent for as long as that takes.  So it is rather in sync, which needs no staging.
+ */
+static void cannot_stage(uint64_t seed)
+{
+	const struct sim_node *b = &sim.node[1];
+	unsigned int bad = 0, links;
+
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim.writing = true;
+	need(sim_until(&sim, sim_all_live, 60000), "a pair that is live");
+	sim.stage_most = 1;
+	sim_roll(&sim, 200);
+	links = sim.links_made;
+	for (unsigned int i = 0; i < 6000; i++) {
+		sim_run(&sim, 100);
+		bad += !(b->kernel.flags & REPL_SB_CONSISTENT);
+	}
+	links = sim.links_made - links;
+	ok(links > 2 && links < 8, "a rolling peer that cannot stage is tried again at times: %u links in 600 s", links);
+	ok(bad < 300, "and has a copy all the time, but for %u.%u s of them", bad / 10, bad % 10);
+	ok(first_is_live(&sim) && strstr(story_pair(0)->reason, "cannot be staged there"), "which status says: %s",
+	   story_pair(0)->reason);
+	sim.stage_most = SIM_STAGE_MAX;
+	ok(sim_until(&sim, second_rolls, 1800000), "once it can, it rolls");
+	sim_run(&sim, 5000);
+	sim.stage_most = 1;
+	ok(sim_until(&sim, first_joins, 60000), "one epoch that is too large goes directly");
+	sim.stage_most = SIM_STAGE_MAX;
+	ok(sim_until(&sim, second_rolls, 5000), "after which there is no pause");
+	story_finish("a rolling peer that cannot stage");
+}
+
+static bool rolls_slowly(uint64_t seed)
+{
+	story_begin(2, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim_until(&sim, sim_all_live, 60000);
+	sim.writing = true;
+	sim_roll(&sim, 200);
+	sim_until(&sim, second_rolls, 60000);
+	sim_roll(&sim, 3600000);
+	sim_run(&sim, 5000);
+	return second_rolls(&sim) && story_pair(0)->phase == PHASE_L_ROLL;
+}
+
+/* In the middle of a long interval: what a person says counts then, not when it is over. */
+static void changes(uint64_t seed)
+{
+	unsigned int commits;
+
+	need(rolls_slowly(seed), "an epoch each hour");
+	commits = sim.node[1].commits;
+	sim_roll(&sim, 200);
+	sim_run(&sim, 2000);
+	ok(sim.node[1].commits > commits + 3, "a shorter interval: %u epochs in 2 s", sim.node[1].commits - commits);
+	story_finish("a shorter interval");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim_roll(&sim, 0);
+	ok(sim_until(&sim, sim_all_live, 10000), "a peer that is to be in sync");
+	story_settled("that is in sync");
+	story_finish("a peer that is to be in sync");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim.writing = false;
+	sim_secondary(&sim.node[0]);
+	sim_run(&sim, 10000);
+	ok(!sim.node[0].kernel.primary && first_is_live(&sim), "and one of whom no copy is primary any more");
+	story_settled("with two secondaries");
+	story_finish("a demotion");
+}
+
+static bool second_is_given_up(const struct sim *s)
+{
+	return s->node[0].running && !(s->node[1].kernel.flags & REPL_SB_CONSISTENT) &&
+	       story_pair(0)->phase == PHASE_L_SEND;
+}
+
+/* What status says is so: no age of a copy that is none, or is no older one of this; nothing left where nothing is. */
+static void figures(uint64_t seed)
+{
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim_roll(&sim, 200);
+	sim.writing = false;
+	sim_run(&sim, 2000);
+	ok(story_pair(1)->phase == PHASE_F_READY && !story_pair(1)->run.left_bytes,
+	   "between two epochs nothing is left to be copied");
+	ok(strstr(story_pair(1)->reason, "stays consistent"), "nor is anything applied: %s", story_pair(1)->reason);
+	ok(roll_age(story_pair(0)) >= 0, "its age is known");
+	sim_roll(&sim, 3600000);
+	sim_run(&sim, 500);
+	sim_secondary(&sim.node[0]);
+	sim_until(&sim, sim_answered, 5000);
+	ok(!sim.node[0].kernel.primary && roll_age(story_pair(0)) < 0, "but not by who is primary no more");
+	story_finish("figures of a demotion");
+	need(rolls_slowly(seed), "an epoch each hour");
+	sim.stage_most = 1;
+	sim_roll(&sim, 200);
+	ok(sim_until(&sim, second_is_given_up, 10000), "a copy is given up");
+	is_number((uint64_t)roll_age(story_pair(0)), (uint64_t)-1, "then it is not a copy of some age");
+	story_finish("figures of a copy that is given up");
+}
+
 int main(void)
 {
 	unsigned int runs = getenv("RUNS") ? (unsigned int)atoi(getenv("RUNS")) : 30;
 	uint64_t seed = random_seed();
 
 	story_verbose = getenv("VERBOSE");
-	if (getenv("ONE"))
+	if (getenv("ONE")) {
 		ok(rolls(seed, false), "a rolling peer is a past state, as old as is said");
-	else
+	} else {
+		cannot_stage(random_next(&seed));
+		changes(random_next(&seed));
+		figures(random_next(&seed));
 		rolling(seed, runs);
+	}
 	return tap_end();
 }

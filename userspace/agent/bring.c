@@ -17,6 +17,7 @@
 #include "member.h"
 #include "openers.h"
 #include "place.h"
+#include "roll.h"
 #include "stage.h"
 
 /* An attach under way. */
@@ -66,12 +67,14 @@ static bool good_for(struct config *fresh, const struct config *old, const char 
 	return cv && !cv->bad && config_keep_good(fresh, old, stays, NULL);
 }
 
+/* A node is its key: that may have another name by now, and a name another key. */
 static void learn_peers(struct agent *a)
 {
+	core_peers_gone(&a->core);
 	for (size_t i = 0; i < a->config.agent.peer_count; i++) {
 		const struct config_peer *p = &a->config.agent.peer[i];
 
-		if (core_peer_by_key(&a->core, p->key.b) || !memcmp(p->key.b, a->key.b, sizeof(a->key)))
+		if (!memcmp(p->key.b, a->key.b, sizeof(a->key)))
 			continue;
 		if (!core_peer_add(&a->core, p->name, p->key.b))
 			log_error(p->name, "too many peers were known since the agent started: "
@@ -93,7 +96,7 @@ static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
 			 "rolling counts when it comes up next", p->peer->name);
 		return;
 	}
-	p->roll.interval_ms = interval;
+	roll_set(p, interval);
 }
 
 /* Whether its peers are rolling: what is up changes over to what the files say now. */

@@ -94,14 +94,34 @@ void core_init(struct core *c, const char *node, const uint8_t key[REPL_KEY_BYTE
 	action_init(&c->actions);
 }
 
+/* Return: which of them; ->peer_count: none. */
+static unsigned int find_peer(const struct core *c, const uint8_t key[REPL_KEY_BYTES])
+{
+	unsigned int i = 0;
+
+	while (i < c->peer_count && memcmp(c->peer[i].key, key, REPL_KEY_BYTES) != 0)
+		i++;
+	return i;
+}
+
+/* Pairs and sessions refer to them, so none is ever taken away. */
+void core_peers_gone(struct core *c)
+{
+	for (unsigned int i = 0; i < c->peer_count; i++)
+		c->peer[i].gone = true;
+}
+
 const struct core_peer *core_peer_add(struct core *c, const char *name,
 				      const uint8_t key[REPL_KEY_BYTES])
 {
-	struct core_peer *p;
+	unsigned int i = find_peer(c, key);
+	struct core_peer *p = &c->peer[i];
 
-	if (c->peer_count == sizeof(c->peer) / sizeof(c->peer[0]))
+	if (i == sizeof(c->peer) / sizeof(c->peer[0]))
 		return NULL;
-	p = &c->peer[c->peer_count++];
+	if (i == c->peer_count)
+		c->peer_count++;
+	p->gone = false;
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	memcpy(p->key, key, REPL_KEY_BYTES);
 	p->lower = memcmp(c->key, key, REPL_KEY_BYTES) < 0;
@@ -110,18 +130,9 @@ const struct core_peer *core_peer_add(struct core *c, const char *name,
 
 const struct core_peer *core_peer_by_key(const struct core *c, const uint8_t key[REPL_KEY_BYTES])
 {
-	for (unsigned int i = 0; i < c->peer_count; i++)
-		if (!memcmp(c->peer[i].key, key, REPL_KEY_BYTES))
-			return &c->peer[i];
-	return NULL;
-}
+	unsigned int i = find_peer(c, key);
 
-const struct core_peer *core_peer_by_name(const struct core *c, const char *name)
-{
-	for (unsigned int i = 0; i < c->peer_count; i++)
-		if (!strcmp(c->peer[i].name, name))
-			return &c->peer[i];
-	return NULL;
+	return i < c->peer_count ? &c->peer[i] : NULL;
 }
 
 struct volume *core_volume(const struct core *c, const char *name)

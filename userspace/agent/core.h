@@ -44,6 +44,7 @@ enum core_limits {
 	CORE_WORDS_MS		= 10000,	/* between two lines of progress, at most */
 	CORE_WORDS_MIN_MS	= 1000,		/* and at least */
 	CORE_WORN_MS		= 10000,	/* between two looks at what a link has carried */
+	CORE_LINKS_MS		= 60000,	/* as many links as can be are live: between two passes */
 	CORE_LINK_MS		= 12000,	/* to connect a link, both ends */
 	CORE_SPLIT_MS		= 10000,	/* between two looks at what a split copy has alone */
 	CORE_RESOLVE_MS		= 60000,	/* the other side of a resolve says nothing */
@@ -124,6 +125,7 @@ struct core_peer {
 	char name[REPL_NODE_MAX];
 	uint8_t key[REPL_KEY_BYTES];
 	bool lower;		/* this node's key is lower than the peer's: it dials */
+	bool gone;		/* agent.conf has no such key any more */
 };
 
 /* What the leader of a pair, or its follower, is about. */
@@ -260,6 +262,8 @@ struct rolling {
 	uint64_t begun_at;		/* the epoch under way */
 	uint64_t equal_at;		/* the peer has this copy as it was then; 0: not known */
 	uint64_t next_at;		/* no epoch before */
+	unsigned int joins;		/* since the last epoch: what was missing there went directly */
+	uint64_t keep_until;		/* the link that came of it */
 	uint64_t minute;		/* of the newest in ->worst */
 	uint64_t worst[ROLL_MINUTES];	/* ms; how old it was, minute by minute */
 };
@@ -507,12 +511,17 @@ void core_init(struct core *c, const char *node, const uint8_t key[REPL_KEY_BYTE
 /** core_exit - forget everything; emits nothing more */
 void core_exit(struct core *c);
 
-/** core_peer_add - a node that may connect. Return: it, or NULL when there are too many. */
+/** core_peers_gone - all of them, but for those that core_peer_add() names after it */
+void core_peers_gone(struct core *c);
+
+/**
+ * core_peer_add - a node that may connect; one with that key has that name from now on
+ * Return: it, or NULL when there are too many.
+ */
 const struct core_peer *core_peer_add(struct core *c, const char *name,
 				      const uint8_t key[REPL_KEY_BYTES]);
 const struct core_peer *core_peer_by_key(const struct core *c,
 					 const uint8_t key[REPL_KEY_BYTES]);
-const struct core_peer *core_peer_by_name(const struct core *c, const char *name);
 
 /**
  * core_volume_up - the kernel has it attached; its peers are added next

@@ -39,6 +39,13 @@ static void look_then(struct pair *p, void (*then)(struct pair *p))
 	core_get(p->volume);
 }
 
+static void following_words(struct pair *p)
+{
+	pair_reason(p, p->run.staged ? "follows %s; this copy stays consistent, as it was, meanwhile"
+				     : "follows %s; this copy is not consistent until it is in sync",
+		    p->peer->name);
+}
+
 static void say_following(struct pair *p)
 {
 	struct op op = { .kind = OP_MAP_SEND, .size = p->theirs.size };
@@ -48,9 +55,7 @@ static void say_following(struct pair *p)
 		says.flags |= REPL_MV_STAGES;
 	p->phase = PHASE_F_MAP;
 	p->said = p->mine;
-	pair_reason(p, p->run.staged ? "follows %s; this copy stays consistent, as it was, meanwhile"
-				     : "follows %s; this copy is not consistent until it is in sync",
-		    p->peer->name);
+	following_words(p);
 	session_send_copy(p, REPL_MSG_FOLLOWING, &says, p->run.nonce);
 	core_op(p->volume, p, &op);
 }
@@ -203,6 +208,7 @@ void follow_start(struct pair *p, const struct copy *theirs, uint64_t nonce)
 	p->theirs = *theirs;
 	memset(&p->run, 0, sizeof(p->run));
 	p->copied = (struct copied){ 0 };
+	p->roll.equal_at = 0;	/* the peer is ahead of this copy now, not behind */
 	p->run.nonce = nonce;
 	p->phase = PHASE_F_LOOK;
 	p->timer = 0;
@@ -362,8 +368,9 @@ static void settled(struct pair *p)
 	}
 	p->phase = PHASE_F_READY;
 	p->broken = 0;
-	p->run.staged_bytes = p->run.done_bytes = 0;
+	p->run.staged_bytes = p->run.done_bytes = p->run.left_bytes = 0;
 	p->said = p->mine;
+	following_words(p);
 	session_send_copy(p, REPL_MSG_COMMITTED, &p->mine, p->run.commit_nonce);
 }
 

@@ -143,6 +143,7 @@ void lead_following(struct pair *p, const struct copy *theirs)
 		return;
 	}
 	p->run.staged = theirs->flags & REPL_MV_STAGES;
+	roll_following(p);
 	resolve_following(p);
 	session_pause(p, true);
 	if (pair_slot_known(p)) {
@@ -432,6 +433,24 @@ static void freeze_for_link(struct pair *p)
 	freeze(p);
 }
 
+/* The kernel refuses one more, after writers were held for it. */
+static bool links_full(const struct volume *v)
+{
+	unsigned int live = 0;
+
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		live += v->k.slot[i].link == REPL_LINK_LIVE;
+	return live >= REPL_LINKS_MAX;
+}
+
+static void wait_for_links(struct pair *p)
+{
+	p->phase = PHASE_L_TURN;
+	p->timer = p->core->now + CORE_LINKS_MS;
+	pair_reason(p, "cannot be in sync: %u links are live, and no more are possible: it joins as soon as another peer is "
+		    "gone (repl-ctl peer remove %s NODE)", REPL_LINKS_MAX, p->volume->name);
+}
+
 /* Within half of the time that writers may be held. */
 static bool is_small(const struct pair *p, uint64_t bytes)
 {
@@ -464,6 +483,8 @@ static void next_step(struct pair *p)
 			pair_reason(p, "waits until %s has joined", v->joining->peer->name);
 		} else if (!is_small(p, p->run.staged_bytes)) {
 			instant(p);
+		} else if (links_full(v)) {
+			wait_for_links(p);
 		} else {
 			offer_link(p);
 		}
@@ -566,6 +587,7 @@ void lead_link_live(struct pair *p)
 	p->theirs.flags |= REPL_MV_LIVE;
 	p->theirs.cookie = p->run.cookie;
 	p->unsure = (struct staged_peer){ 0 };
+	roll_joined(p);
 	pair_finish(p);
 }
 
@@ -680,6 +702,10 @@ void lead_snapshot(struct pair *p)
 	const struct pair *other = p->mine.flags & REPL_MV_PRIMARY ? NULL : pair_other_leader(p);
 
 	look_at_freeze(p);
+	roll_snapshot(p);
+	/* Without a timer it waits for another that joins, and is told. */
+	if (p->phase == PHASE_L_TURN && p->timer && !links_full(v))
+		p->timer = p->core->now;
 	if (v->served && v->served != p)
 		pair_leave(p, false, "%s is primary now: it leads", v->served->peer->name);
 	else if (other)

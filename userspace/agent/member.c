@@ -167,15 +167,33 @@ static bool refused(struct volume *v, const struct pair *p, const struct core_re
 	return true;
 }
 
+/*
+ * A node that was made anew has the name that it had, and another key: of those of one name first
+ * who is a peer now, and of these who is in agent.conf; what an old key has left is a slot.
+ */
+static const struct core_peer *find_named(const struct volume *v, const char *node)
+{
+	const struct core *c = v->core;
+	const struct core_peer *found = NULL;
+
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (!strcmp(v->pair[i]->peer->name, node) && (!found || found->gone))
+			found = v->pair[i]->peer;
+	for (unsigned int i = 0; i < c->peer_count && !found; i++)
+		if (!strcmp(c->peer[i].name, node) && copy_slot(&v->k, c->peer[i].key))
+			found = &c->peer[i];
+	return found;
+}
+
 void member_remove(struct core *c, const struct core_request *r, const char *node)
 {
 	struct volume *v = task_volume(c, r);
-	const struct core_peer *peer = core_peer_by_name(c, node);
-	struct pair *p = v && peer ? find(v, peer) : NULL;
+	const struct core_peer *peer = v ? find_named(v, node) : NULL;
+	struct pair *p = peer ? find(v, peer) : NULL;
 
 	if (!v)
 		return;
-	if (!p && !(peer && copy_slot(&v->k, peer->key))) {
+	if (!peer) {
 		core_reply(c, r->id, false, "%s: %s is no peer of it: repl-ctl status %s names them", v->name,
 			   node, v->name);
 		return;

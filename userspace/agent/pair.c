@@ -495,7 +495,7 @@ static void live_snapshot(struct pair *p)
 		pair_look(p, false);
 	} else if (v->served && v->served != p) {
 		pair_unlink(p, "both sides follow the primary");
-	} else if (roll_on(p)) {
+	} else if (roll_unlinks(p)) {
 		pair_unlink(p, "this peer is a rolling one");
 	} else if (v->k.role == REPL_ROLE_PRIMARY && worn(p)) {
 		pair_unlink(p, "it has carried as much as its keys are good for, a new one follows");

@@ -77,10 +77,15 @@ uint64_t resize_plan(const struct resize_copy *copy, unsigned int count, uint64_
 
 /* ---------------------------------------------------------- this copy --- */
 
-/* No procedure of any pair may hold a cut or a link while the kernel grows. */
+/*
+ * No procedure of any pair may hold a cut or a link while the kernel grows.  While they are held
+ * nobody catches up, and no other command is taken: so that is not waited for without end, and
+ * less long than by the node that may have asked for it, which is to hear why.
+ */
 static void begin_here(struct volume *v)
 {
 	v->task.here = RESIZE_HOLD;
+	v->task.deadline = v->core->now + (v->task.asker ? CORE_RESIZE_MS / 2 : CORE_RESIZE_MS);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		pair_hold(v->pair[i]);
 }
@@ -99,6 +104,14 @@ static void here_go(struct volume *v)
 	core_op(v, NULL, &op);
 }
 
+static void release(struct volume *v)
+{
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->phase == PHASE_HOLD)
+			pair_release(v->pair[i]);
+	core_get(v);
+}
+
 static void __attribute__((format(printf, 2, 3))) fail(struct volume *v, const char *fmt, ...)
 {
 	char text[CORE_REASON_MAX];
@@ -107,11 +120,13 @@ static void __attribute__((format(printf, 2, 3))) fail(struct volume *v, const c
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (v->task.here == RESIZE_HOLD || v->task.here == RESIZE_OP)
+	if (v->task.here == RESIZE_OP) {
 		/* What the kernel has begun ends first. */
 		snprintf(v->task.failed, sizeof(v->task.failed), "%s", text);
-	else
-		task_end(v, false, text);
+		return;
+	}
+	release(v);
+	task_end(v, false, text);
 }
 
 static void answer(struct pair *p, bool well, const char *text)
@@ -135,9 +150,7 @@ void resize_op_done(struct volume *v, const struct op_result *r)
 
 	v->task.begun = false;
 	v->task.here = RESIZE_DONE;
-	for (unsigned int i = 0; i < v->pair_count; i++)
-		pair_release(v->pair[i]);
-	core_get(v);
+	release(v);
 	if (asker) {
 		answer(asker, !r->error, why);
 		v->task = (struct task){ 0 };
@@ -169,6 +182,11 @@ void core_resize(struct core *c, const struct core_request *r)
 
 	if (!v)
 		return;
+	if (redo_stuck(v)) {
+		core_reply(c, r->id, false, "%s: what was staged here cannot be applied, and every copy must grow: mend "
+			   "that first: %s", v->name, v->redo.why);
+		return;
+	}
 	for (unsigned int i = 0; v->set.arbiter && i < v->pair_count; i++) {
 		if (v->k.role != REPL_ROLE_PRIMARY && !(v->pair[i]->theirs.flags & REPL_MV_PRIMARY))
 			continue;
@@ -297,17 +315,34 @@ void resize_peer_lost(struct pair *p)
 	}
 }
 
+/* Held, and what it waits for has not ended. */
+static void give_up_here(struct volume *v)
+{
+	const char *why = redo_active(v) ? "what was staged there is being applied still: try again when that is done"
+					 : "what it does with a peer has not ended in time: try again";
+
+	if (v->task.kind == TASK_RESIZE) {
+		fail(v, "%s: %s could not grow: %s", v->name, v->core->node, why);
+		return;
+	}
+	answer(v->task.asker, false, why);
+	fail(v, "%s: did not grow: %s", v->name, why);
+}
+
 void resize_tick(struct volume *v)
 {
+	/* What the kernel has begun has none: it ends the task. */
+	v->task.deadline = 0;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		if (!(v->task.waits & 1u << i))
 			continue;
 		v->task.waits = 0;
-		v->task.deadline = 0;
 		fail(v, "%s: %s did not say whether it has grown: see status, and run the same command "
 		     "again", v->name, v->pair[i]->peer->name);
 		return;
 	}
+	if (v->task.here == RESIZE_HOLD)
+		give_up_here(v);
 }
 
 /* ----------------------------------------------------------- who is asked -- */
@@ -334,6 +369,8 @@ void resize_asked(struct pair *p, const struct msg_grow *m)
 		answer(p, true, "");
 	} else if (v->task.kind != TASK_NONE) {
 		answer(p, false, "another command for it is under way there: try again when it has ended");
+	} else if (redo_stuck(v)) {
+		answer(p, false, "what was staged there cannot be applied: mend that first, see status there");
 	} else {
 		core_log(v->core, LOG_LEVEL_INFO, v, p, "asks for %" PRIu64 " bytes: this copy grows",
 			 m->size);

@@ -11,6 +11,8 @@ enum roll_limits {
 	ROLL_MOST	= 8 << 20,
 	ROLL_PASSES	= 8,		/* then it is tried, however much there is */
 	ROLL_MINUTE	= 60000,	/* ms */
+	ROLL_KEEP	= 60000,	/* ms; a link to a peer that cannot stage, at least, ... */
+	ROLL_KEEP_MOST	= 1800000,	/* ... and at most */
 };
 
 bool roll_on(const struct pair *p)
@@ -22,6 +24,28 @@ bool roll_running(const struct pair *p)
 {
 	return p->roll.interval_ms &&
 	       ((pair_leading(p) && p->run.rolled) || (pair_following(p) && p->run.commit_nonce));
+}
+
+void roll_set(struct pair *p, uint32_t interval_ms)
+{
+	struct rolling *r = &p->roll;
+
+	/* Who says so anew may have mended what kept it from staging. */
+	if (!r->interval_ms) {
+		r->joins = 0;
+		r->keep_until = 0;
+	}
+	r->interval_ms = interval_ms;
+	if (r->next_at > r->begun_at + interval_ms)
+		r->next_at = r->begun_at + interval_ms;
+}
+
+void roll_snapshot(struct pair *p)
+{
+	uint64_t now = p->core->now;
+
+	if (p->phase == PHASE_L_ROLL && (!roll_on(p) || p->timer > now + p->roll.interval_ms))
+		p->timer = now;
 }
 
 /* The peer was @ms old just now. */
@@ -45,6 +69,13 @@ static void equal_since(struct pair *p, uint64_t at)
 	if (r->equal_at)
 		note_age(r, p->core->now, p->core->now - r->equal_at);
 	r->equal_at = at;
+}
+
+void roll_following(struct pair *p)
+{
+	/* What stages is consistent: its copy is the epoch that it was. */
+	if (!p->run.staged)
+		equal_since(p, 0);
 }
 
 static enum roll_step wait_until(struct pair *p, uint64_t until)
@@ -99,14 +130,41 @@ void roll_done(struct pair *p)
 	equal_since(p, r->begun_at);
 	r->next_at = r->begun_at + r->interval_ms;
 	r->most = r->most * 2 < ROLL_MOST ? r->most * 2 : ROLL_MOST;
+	r->joins = 0;
+	r->keep_until = 0;
 	p->run.passes = p->run.join_failures = 0;
 	p->run.allowance = 1;
 	p->run.rolled = true;
 }
 
+/*
+ * The first one may be of a copy that was not consistent anyway, or of one delta that was too
+ * large.  If no epoch came after that, the next would be the same again: each time a freeze, a
+ * generation, and a copy that is not consistent meanwhile.
+ */
+void roll_joined(struct pair *p)
+{
+	struct rolling *r = &p->roll;
+
+	if (roll_on(p) && !p->run.staged && r->joins++)
+		r->keep_until = p->core->now + core_backoff(p->core, ROLL_KEEP, ROLL_KEEP_MOST, r->joins - 2);
+}
+
+bool roll_unlinks(struct pair *p)
+{
+	uint64_t until = p->roll.keep_until, now = p->core->now;
+	char text[UNITS_TEXT_MAX];
+
+	if (!roll_on(p) || now >= until)
+		return roll_on(p);
+	pair_reason(p, "in sync, and not rolling: what it misses cannot be staged there (the log on %s says why); next try "
+		    "in %s", p->peer->name, units_format_duration(until - now, text));
+	return false;
+}
+
 int64_t roll_age(const struct pair *p)
 {
-	if (!p->roll.interval_ms || !p->roll.equal_at)
+	if (!roll_on(p) || !p->roll.equal_at)
 		return -1;
 	return (int64_t)(p->core->now - p->roll.equal_at);
 }

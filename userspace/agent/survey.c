@@ -112,7 +112,7 @@ void survey_begin(struct core *c, uint32_t request)
 	v->next = c->surveys;
 	c->surveys = v;
 	for (unsigned int i = 0; i < c->peer_count; i++)
-		if (ask(c, v, &c->peer[i]))
+		if (!c->peer[i].gone && ask(c, v, &c->peer[i]))
 			v->waits |= 1u << i;
 	if (!v->waits)
 		finish(c, v);

@@ -611,7 +611,7 @@ void task_tick(struct volume *v)
 
 	if (!v->task.deadline || v->core->now < v->task.deadline)
 		return;
-	if (v->task.kind == TASK_RESIZE) {
+	if (v->task.kind == TASK_RESIZE || v->task.kind == TASK_GROW) {
 		resize_tick(v);
 		return;
 	}

@@ -177,7 +177,8 @@ static void print_rolling(const struct view_peer *p)
 		return;
 	units_format_duration(r->interval_ms, each);
 	if (r->age_ms < 0)
-		printf("  %s, rolling each %s\n", p->name, each);
+		printf("  %s, rolling each %s%s%s\n", p->name, each, p->state == VIEW_LIVE && p->reason[0] ? ": " : "",
+		       p->state == VIEW_LIVE ? p->reason : "");
 	else
 		printf("  %s, rolling each %s: its copy is %s old; %s at worst in the last hour\n", p->name, each,
 		       units_format_duration(r->age_ms, age), units_format_duration(r->worst_ms, worst));
