@@ -146,7 +146,8 @@ struct procedure {
 	bool ended;			/* ... in which the generation has ended ... */
 	bool all_read;			/* ... and it was read ... */
 	bool held;			/* ... before the freeze was over */
-	struct copy epoch;		/* leader: what that generation was */
+	struct copy epoch;		/* leader: what that generation was; follower: what it becomes */
+	struct repl_id generation;	/* follower: of this copy, as agreed about or recorded since */
 	bool frozen;			/* leader: asked for REPL_GATE_JOIN */
 	bool link_open, link_ready;	/* this end of the link's connection, the other's */
 	unsigned int opening;		/* follower: OP_LINK_OPENs, one for each offer */
