@@ -80,6 +80,47 @@ static void goes_on_beside(uint64_t seed)
 	story_finish("beside");
 }
 
+/*
+ * Of two survivors that differ one begins with the other's consent, which its kernel takes long
+ * to do; they lose each other.  Return: false: they happen not to differ.
+ */
+static bool begins_late(uint64_t seed)
+{
+	struct sim_node *a = &sim.node[LEADER], *c = &sim.node[FOLLOWER];
+
+	story_begin(3, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[OTHER], false, false);
+	sim.writing = true;
+	sim_until(&sim, sim_all_live, 60000);
+	sim_run(&sim, 500);
+	sim_power_off(&sim.node[OTHER]);
+	sim.writing = false;
+	sim_run(&sim, 500);
+	if (pair_of(LEADER, FOLLOWER)->mine.flags & REPL_MV_LIVE) {
+		sim_exit(&sim);
+		return false;
+	}
+	a->kernel_busy = sim.now + 15000 + sim_random(&sim, 20000);
+	sim_primary(a, false, true);
+	sim_run(&sim, 1000 + sim_random(&sim, 11000));
+	if (sim_random(&sim, 2))
+		sim_reset_sessions(a);
+	sim_run(&sim, 1000);
+	sim_partition(&sim, LEADER, FOLLOWER, true);
+	for (unsigned int i = 0; i < 20; i++) {
+		sim_run(&sim, 2000);
+		story_promote(c, false, true);
+	}
+	ok(a->kernel.primary + c->kernel.primary == 1, "two survivors, one begins late: one is primary: %s",
+	   c->request_text);
+	sim_partition(&sim, LEADER, FOLLOWER, false);
+	sim_power_on(&sim.node[OTHER]);
+	story_settled("begins late");
+	story_finish("begins late");
+	return true;
+}
+
 int main(void)
 {
 	uint64_t seed = random_seed();
@@ -87,5 +128,7 @@ int main(void)
 	story_verbose = getenv("VERBOSE");
 	for (unsigned int i = 0; i < 10; i++)
 		goes_on_beside(random_next(&seed));
+	for (unsigned int i = 0; i < 10;)
+		i += begins_late(random_next(&seed));
 	return tap_end();
 }

@@ -413,6 +413,120 @@ static void lost_after_consent(void)
 	end();
 }
 
+/* A survivor of the same generation that is not live: it consents when the peer asks for itself as well. */
+static void survive(void)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	clear();
+}
+
+/* It has had this node's consent, and what it does with that may take longer than the consent is good for. */
+static void begins_late(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(1), .granted = true };
+
+	survive();
+	msg_pack_consent(&ask, &m);
+	hear(1, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	tick(2);
+	core_get(volume);
+	settle();
+	core_session_down(&core, 1, "lost");
+	ask_primary(true);
+	ok(answer[0] == '0' && strstr(answer, "newer when it was last seen"),
+	   "what it said before is no word that it has not begun: %s", answer);
+	end();
+}
+
+static unsigned int says(uint16_t type)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < sent_count; i++)
+		n += sent[i].type == type;
+	return n;
+}
+
+static void role_ends(int error)
+{
+	struct op_result r = { .error = error };
+
+	core_op_done(volume, NULL, OP_ROLE, 0, &r);
+	settle();
+}
+
+/* This side is the one that begins; its link with a dead third node takes long to end. */
+static void asks_until_it_begins(void)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+	struct op_result r = { 0 };
+
+	survive();
+	need(core_pair_add(volume, core_peer_add(&core, "mail3", key)), "a third node");
+	kernel.slot[1] = (struct kernel_slot){
+		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
+		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
+	};
+	memcpy(kernel.slot[1].key, key, sizeof(key));
+	kernel.slot_count = 2;
+	core_get(volume);
+	settle();
+	ask_primary(true);
+	need(says(REPL_MSG_CONSENT_ASK) == 1, "the other survivor is asked");
+	hear_consent(1, true);
+	need(op_count == 1 && ops[0].kind == OP_LINK_DEL, "then the link to the dead one goes");
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	clear();
+	core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+	settle();
+	ok(!op_count && says(REPL_MSG_CONSENT_ASK) == 1, "which took as long as the consent is good for: it is asked again");
+	hear_consent(1, true);
+	ok(op_count == 1 && ops[0].kind == OP_ROLE, "and then it begins");
+	clear();
+	kernel.slot_count = 1;
+	core_get(volume);
+	settle();
+	ok(!says(REPL_MSG_STATE), "while it begins, it does not say that it has not");
+	core_heard(&core, 1);
+	role_ends(-EIO);
+	ok(says(REPL_MSG_STATE) == 1, "it does when it could not");
+	clear();
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	tick(CORE_CONSENT_LATE_MS + 1);
+	ok(says(REPL_MSG_STATE) == 1, "and when nobody's consent is in force any more");
+	end();
+}
+
+static void asks_in_vain(void)
+{
+	struct op_result r = { 0 };
+
+	survive();
+	kernel.slot[0].flags = REPL_SS_LIVE;
+	volume->task = (struct task){ .kind = TASK_PRIMARY, .request = 5, .ask = 1, .good_until = core.now + 8000 };
+	pair->asked = pair->granted = true;
+	core_op(volume, NULL, &(struct op){ .kind = OP_LINK_DEL });
+	settle();
+	core_session_down(&core, 1, "lost");
+	core.now += 8000;
+	core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "mail2 was disconnected, and its consent has expired"),
+	   "whose consent has expired, and who is away, is not taken to consent: %s", answer);
+	end();
+}
+
 static void smaller_peer(void)
 {
 	struct core_request r = { .id = 4, .volume = "spool" };
@@ -708,6 +822,9 @@ int main(void)
 	former_primary();
 	not_both();
 	lost_after_consent();
+	begins_late();
+	asks_until_it_begins();
+	asks_in_vain();
 	smaller_peer();
 	worn_keys();
 	grows();

@@ -26,11 +26,27 @@ static const char *words(const struct op_result *r)
 
 void task_end(struct volume *v, bool ok, const char *text)
 {
+	bool primary = v->task.kind == TASK_PRIMARY;
+
 	core_log(v->core, ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, v, NULL, "%s", text);
 	core_reply(v->core, v->task.request, ok, "%s", text);
 	v->task = (struct task){ 0 };
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		struct pair *p = v->pair[i];
+
+		/* Whoever was asked fears that it has begun, and believes no word from before its consent expires. */
+		if (primary && !ok && p->told)
+			v->disclaim_at = v->core->now + CORE_CONSENT_MS + CORE_CONSENT_LATE_MS;
+		p->asked = p->told = p->granted = false;
+	}
+}
+
+static void disclaim(struct volume *v)
+{
+	v->disclaim_at = 0;
 	for (unsigned int i = 0; i < v->pair_count; i++)
-		v->pair[i]->asked = v->pair[i]->granted = false;
+		v->pair[i]->say = true;
+	core_get(v);
 }
 
 struct volume *task_volume(struct core *c, const struct core_request *r)
@@ -239,7 +255,10 @@ static void gather(struct promote_facts *f, struct volume *v)
 
 static void plan_to_ask(struct volume *v, uint32_t who)
 {
+	v->task.ask = who;
 	v->task.deadline = v->core->now + CORE_CONSENT_MS;
+	/* Nobody's consent is older than this. */
+	v->task.good_until = v->task.deadline - CORE_CONSENT_LATE_MS;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		v->pair[i]->asked = who & 1u << i;
 		v->pair[i]->told = v->pair[i]->granted = false;
@@ -338,6 +357,27 @@ static void tell_unanswered(struct volume *v)
 	task_end(v, false, text);
 }
 
+/*
+ * The links took long to end, or what was staged to be applied: whoever has consented may have
+ * consented to another node by now.
+ */
+static void ask_again(struct volume *v)
+{
+	char text[256];
+
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		if (!(v->task.ask & 1u << i) || v->pair[i]->session)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s was disconnected, and its consent has expired: try again",
+			 v->name, v->pair[i]->peer->name);
+		task_end(v, false, text);
+		return;
+	}
+	core_log(v->core, LOG_LEVEL_INFO, v, NULL, "the consents have expired meanwhile: asking once more");
+	plan_to_ask(v, v->task.ask);
+	task_go(v);
+}
+
 static void primary_go(struct volume *v)
 {
 	struct op op = { .kind = OP_ROLE, .role = REPL_ROLE_PRIMARY, .flags = v->task.flags };
@@ -372,6 +412,10 @@ static void primary_go(struct volume *v)
 		redo_forget(v);
 	if (v->pending || redo_active(v))
 		return;
+	if (v->task.good_until && v->core->now >= v->task.good_until) {
+		ask_again(v);
+		return;
+	}
 	v->task.begun = true;
 	core_op(v, NULL, &op);
 }
@@ -443,11 +487,9 @@ static const char *newer_peer(const struct pair *but)
 	return NULL;
 }
 
-bool task_may_begin(const struct pair *p)
+bool task_begins(const struct volume *v)
 {
-	const struct volume *v = p->volume;
-
-	return v->consent_to == p->peer && v->core->now < v->consent_until;
+	return v->task.kind == TASK_PRIMARY && v->task.begun && !v->task.arbiter;
 }
 
 static const char *linked_peer(const struct pair *but)
@@ -487,8 +529,10 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m)
 		v->consent_until = v->core->now + CORE_CONSENT_MS;
 		v->consent_from = v->k.generation;
 		/* Without a link nothing here will tell that it has begun, should it be lost then. */
-		if (!(p->mine.flags & REPL_MV_LIVE))
+		if (!(p->mine.flags & REPL_MV_LIVE)) {
 			p->outrun = v->k.generation;
+			p->begins_until = v->consent_until;
+		}
 	}
 	core_log(v->core, LOG_LEVEL_INFO, v, p, "%s to its becoming primary%s%s",
 		 says.granted ? "consented" : "did not consent", says.granted ? "" : ": ", answer.text);
@@ -603,6 +647,8 @@ void task_tick(struct volume *v)
 {
 	char text[256];
 
+	if (v->disclaim_at && v->core->now >= v->disclaim_at)
+		disclaim(v);
 	if (!v->task.deadline || v->core->now < v->task.deadline)
 		return;
 	if (v->task.kind == TASK_RESIZE) {
