@@ -269,8 +269,54 @@ static void served_by_another(void)
 	end();
 }
 
+static void by_force(void)
+{
+	struct core_request r = { .id = 5, .volume = "spool", .force = true };
+
+	clear();
+	core_primary(&core, &r);
+	settle();
+}
+
+static void volume_done(enum op_kind kind, int error)
+{
+	struct op_result r = { .error = error, .text = "an error that passes" };
+
+	need(op_count && ops[op_count - 1].kind == kind, op_name(kind));
+	core_op_done(volume, NULL, kind, 0, &r);
+	settle();
+}
+
+/* It will be whole before it is promoted: so says who is told nothing else. */
+static void forced_while_applied(void)
+{
+	struct staged what = { .base_generation = id(1), .generation = id(2) };
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	memcpy(what.key, peer->key, sizeof(what.key));
+	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	core_staged(volume, &what);
+	core_get(volume);
+	settle();
+	need(op_count && ops[op_count - 1].kind == OP_STAGE_APPLY, "what was staged is being applied");
+	by_force();
+	ok(!answer[0] && !op_count, "a promotion by force waits until a copy is whole");
+	core_op_done(volume, NULL, OP_STAGE_APPLY, 0, &(struct op_result){ .error = -EIO, .text = "an error that passes" });
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "an error that passes") && !op_count && redo_active(volume),
+	   "if that fails nothing is dropped, and it ends: %s", answer);
+	by_force();
+	ok(op_count == 1 && ops[0].kind == OP_STAGE_DROP, "said again, it takes the copy as it is");
+	volume_done(OP_STAGE_DROP, 0);
+	ok(ops[op_count - 1].kind == OP_ROLE, "and begins");
+	end();
+}
+
 int main(void)
 {
+	forced_while_applied();
 	applied_directly();
 	goes_on_beside();
 	records_alone(REPL_LINK_NONE);

@@ -339,7 +339,7 @@ void core_primary(struct core *c, const struct core_request *r)
 	}
 	v->task = (struct task){
 		.kind = TASK_PRIMARY, .request = r->id, .flags = plan.flags, .unlink = plan.unlink,
-		.force = r->force, .arbiter = plan.step == PROMOTE_ARBITER,
+		.forget = r->force && redo_stuck(v), .arbiter = plan.step == PROMOTE_ARBITER,
 	};
 	if (plan.ask)
 		plan_to_ask(v, plan.ask);
@@ -378,6 +378,17 @@ static void ask_again(struct volume *v)
 	task_go(v);
 }
 
+/* Whoever said --force before this could not mean a copy that is half changed. */
+static void tell_stuck(struct volume *v)
+{
+	char text[2 * CORE_REASON_MAX];
+
+	snprintf(text, sizeof(text), "%s: what was staged for this copy is being applied, and that has just failed: %s: "
+		 "it is tried again: see repl-ctl status %s, and say it again when that is done; or, to take this copy "
+		 "half changed, now that this is known, with --force", v->name, v->redo.why, v->name);
+	task_end(v, false, text);
+}
+
 static void primary_go(struct volume *v)
 {
 	struct op op = { .kind = OP_ROLE, .role = REPL_ROLE_PRIMARY, .flags = v->task.flags };
@@ -408,7 +419,11 @@ static void primary_go(struct volume *v)
 			core_op(v, NULL, &del);
 	}
 	v->task.unlink = false;
-	if (redo_stuck(v) && v->redo.step == REDO_WAIT && v->task.force)
+	if (redo_stuck(v) && v->redo.step == REDO_WAIT && !v->task.forget) {
+		tell_stuck(v);
+		return;
+	}
+	if (redo_stuck(v) && v->redo.step == REDO_WAIT)
 		redo_forget(v);
 	if (v->pending || redo_active(v))
 		return;
