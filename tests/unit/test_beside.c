@@ -121,6 +121,54 @@ static bool begins_late(uint64_t seed)
 	return true;
 }
 
+static bool beside_joined(const struct sim *s)
+{
+	(void)s;
+	return pair_of(1, 2)->phase == PHASE_LIVE && pair_of(2, 1)->phase == PHASE_LIVE;
+}
+
+static bool first_joined(const struct sim *s)
+{
+	(void)s;
+	return pair_of(0, 1)->phase == PHASE_LIVE && pair_of(1, 0)->phase == PHASE_LIVE;
+}
+
+/* The primary goes on without two peers, which join each other; then one of their agents is away. */
+static void agent_away(uint64_t seed, bool restarted)
+{
+	story_begin(3, seed);
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim.writing = true;
+	sim_until(&sim, sim_all_live, 60000);
+	sim.writing = false;
+	sim_run(&sim, 2000);
+	sim_partition(&sim, 0, 1, true);
+	sim_partition(&sim, 0, 2, true);
+	need(sim_until(&sim, beside_joined, 60000), "two peers that have lost their primary join");
+	sim.writing = true;
+	sim_run(&sim, 15000);
+	sim_agent_kill(&sim.node[2]);
+	if (restarted) {
+		sim_agent_kill(&sim.node[1]);
+		sim_agent_start(&sim.node[1]);
+	}
+	sim_run(&sim, 1000);
+	sim_partition(&sim, 0, 1, false);
+	if (restarted) {
+		sim_run(&sim, 30000);
+		ok(strstr(pair_of(1, 0)->reason, "link with node2, whose agent is away"),
+		   "a link with a node of which nothing is known stays, and status says so: %s", pair_of(1, 0)->reason);
+	} else {
+		ok(sim_until(&sim, first_joined, 30000), "a link with a node whose agent is away does not keep "
+		   "this copy from its primary: %s", pair_of(1, 0)->reason);
+	}
+	sim_agent_start(&sim.node[2]);
+	sim_partition(&sim, 0, 2, false);
+	story_settled("an agent is away");
+	story_finish("an agent is away");
+}
+
 int main(void)
 {
 	uint64_t seed = random_seed();
@@ -130,5 +178,7 @@ int main(void)
 		goes_on_beside(random_next(&seed));
 	for (unsigned int i = 0; i < 10;)
 		i += begins_late(random_next(&seed));
+	for (unsigned int i = 0; i < 8; i++)
+		agent_away(random_next(&seed), i & 1);
 	return tap_end();
 }

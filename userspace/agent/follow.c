@@ -91,6 +91,30 @@ static void assign_slot(struct pair *p)
 }
 
 /*
+ * Not primary when it was heard last, nor since: its generation would have come over the link.
+ * Of a node that this agent has never heard nothing is known.
+ */
+static bool is_secondary(const struct pair *p)
+{
+	return !id_is_zero(&p->theirs.copy_id) && !(p->theirs.flags & REPL_MV_PRIMARY) &&
+	       id_equal(&p->theirs.generation, &p->mine.generation);
+}
+
+/* For the sake of @p a link goes.  Where the other agent is away, the pair itself does nothing about it. */
+static void unlink_for(const struct pair *p, struct pair *live)
+{
+	struct op op = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(live) };
+
+	if (live->phase == PHASE_LIVE) {
+		pair_unlink(live, "this copy is about to follow another");
+	} else if (live->phase == PHASE_OFF && !live->pending && is_secondary(live)) {
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, live, "dropping the link: this copy is about to follow %s, "
+			 "and the agent there is away", p->peer->name);
+		core_op(p->volume, live, &op);
+	}
+}
+
+/*
  * A copy follows one leader, and while its content changes it is equal to no other
  * node's.  So a leader that is primary, or whose generation is newer, is followed after
  * all other links have ended.  For the sake of any other no live link is given up: its
@@ -113,8 +137,11 @@ static bool bound_to_another(struct pair *p)
 		if (!stronger && !verdict_equal(p->verdict.kind))
 			other = live;
 		bound |= stronger;
-		if (stronger && live->phase == PHASE_LIVE)
-			pair_unlink(live, "this copy is about to follow another");
+		if (stronger)
+			unlink_for(p, live);
+		if (stronger && live->phase == PHASE_OFF && !is_secondary(live))
+			pair_reason(p, "waits: this copy has a link with %s, whose agent is away, and which may be "
+				    "primary: start the agent there", live->peer->name);
 	}
 	if (!other && !stronger && !verdict_equal(p->verdict.kind))
 		absent = pair_absent(p);
