@@ -275,6 +275,29 @@ static void clones(void)
 	end();
 }
 
+/* Whoever leads, also by force: a clone is followed no more than it is led. */
+static void followed_clone(void)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	c.copy_id = kernel.copy_id;
+	c.generation = id(2);
+	c.history[0] = id(1);
+	c.flags |= REPL_MV_PRIMARY;
+	come(CONN);
+	hear_hello(CONN, 1, 1, "spool");
+	hear_copy(CONN, REPL_MSG_VOLUME, &c);
+	need(strstr(pair->reason, "a clone of the copy on mail1"), "a clone that is primary");
+	clear();
+	c.cookie = 77;
+	hear_copy(CONN, REPL_MSG_FOLLOW, &c);
+	ok(!pair_following(pair) && !op_count && strstr(pair->reason, "a clone of the copy on mail1"),
+	   "a clone that leads is not followed: %s", pair->reason);
+	end();
+}
+
 int main(void)
 {
 	refused();
@@ -284,5 +307,6 @@ int main(void)
 	goes_while_dialling();
 	comes();
 	clones();
+	followed_clone();
 	return tap_end();
 }

@@ -23,6 +23,7 @@
 
 #include "arbiter.h"
 #include "id.h"
+#include "member.h"
 #include "redo.h"
 #include "resolve.h"
 #include "session.h"
@@ -196,6 +197,10 @@ static void agree(struct pair *p)
 		return;
 	}
 	pair_judge(p);
+	if (member_clone(p)) {
+		p->phase = PHASE_MEET;
+		return;
+	}
 	if (arbiter_binds(v)) {
 		p->phase = PHASE_MEET;
 		pair_reason(p, "%s", arbiter_binds(v));
