@@ -780,6 +780,30 @@ static void down_with_an_event(void)
 	end();
 }
 
+/* Somebody else has taken the volume down, in the middle of a command: that is done only if it was to be down. */
+static void gone_meanwhile(bool down)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct op op = { .kind = OP_MARK };
+	struct copy c;
+
+	live(1, &c);
+	core_op(volume, pair, &op);
+	if (down)
+		core_down(&core, &r);
+	else
+		core_primary(&core, &r);
+	settle();
+	need(!answer[0], "a command is under way");
+	detached = true;
+	core_event(&core, volume);
+	settle();
+	detached = false;
+	ok(answer[0] == (down ? '1' : '0'), "a volume that goes away in the middle of %s: %s",
+	   down ? "being taken down" : "a promotion", answer);
+	end();
+}
+
 /* The answer to the command and the end of a handshake may be read in one go, the answer first. */
 static void down_as_a_handshake_ends(void)
 {
@@ -832,6 +856,8 @@ int main(void)
 	told_to_grow();
 	requests();
 	down_with_an_event();
+	gone_meanwhile(false);
+	gone_meanwhile(true);
 	down_as_a_handshake_ends();
 	return tap_end();
 }

@@ -726,7 +726,8 @@ void task_removed(struct volume *v, const char *why)
 		core_reply(c, w->request, false, "%s: %s", v->name, why);
 		drop_waiter(c, w);
 	}
-	task_end(v, true, why);
+	/* Without a task nobody is told: it is a line in the log, after the one that says how it went. */
+	task_end(v, v->task.kind == TASK_DOWN || v->task.kind == TASK_NONE, why);
 	notice_removed(v, why);
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		resolve_end(v->pair[i], "%s", why);
