@@ -377,6 +377,23 @@ static void not_both(void)
 	end();
 }
 
+/* The peer's consent was heard in a session that is no more, and the kernel is about to use it. */
+static void not_both_later(void)
+{
+	struct copy c;
+
+	live(1, &c);
+	ask_primary(false);
+	hear_consent(1, true);
+	need(op_count && ops[op_count - 1].kind == OP_ROLE, "with consent it begins");
+	come(2);
+	hear_hello(2, 1, 1, "spool");
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	clear();
+	ok(!consent_asked(2)->granted, "nor in another session, as long as it begins");
+	end();
+}
+
 /* Its writes are here only if this copy is live with it. */
 static void lost_after_consent(void)
 {
@@ -845,6 +862,7 @@ int main(void)
 	newer_offer();
 	former_primary();
 	not_both();
+	not_both_later();
 	lost_after_consent();
 	begins_late();
 	asks_until_it_begins();

@@ -475,7 +475,8 @@ void task_peer_changed(struct pair *p)
 /* While its consent to this copy's promotion may be used, it must not get this copy's. */
 static bool is_about_to(const struct pair *p)
 {
-	return p->volume->task.kind == TASK_PRIMARY && (p->peer->lower || p->granted);
+	return p->volume->task.kind == TASK_PRIMARY &&
+	       (p->peer->lower || p->granted || task_begins(p->volume));
 }
 
 static const char *other_primary(const struct pair *but)
