@@ -570,6 +570,17 @@ static void check_doubts(struct sim *s, const struct sim_node *one, const struct
 	}
 }
 
+/* What went over the link has arrived, and nothing is under way: the copies are the same. */
+static void check_live(struct sim *s, const struct sim_node *one, const struct sim_node *other)
+{
+	const struct sk_slot *x = slot_for(one, other), *y = slot_for(other, one);
+
+	if (!x || !y || !x->link || x->link != y->link || !x->link->alive || x->link->frames)
+		return;
+	if (memcmp(one->kernel.data, other->kernel.data, sizeof(one->kernel.data)))
+		sim_broke(s, "what is live is equal", one->name);
+}
+
 static void check(struct sim *s)
 {
 	unsigned int primaries = 0;
@@ -579,8 +590,10 @@ static void check(struct sim *s)
 		if ((s->node[i].kernel.flags & REPL_SB_CONSISTENT) && !sim_prefix(s, &s->node[i]))
 			sim_broke(s, "a consistent copy is a past state of the volume", s->node[i].name);
 	for (unsigned int i = 0; i < s->nodes; i++)
-		for (unsigned int n = 0; n < i; n++)
+		for (unsigned int n = 0; n < i; n++) {
 			check_doubts(s, &s->node[n], &s->node[i]);
+			check_live(s, &s->node[n], &s->node[i]);
+		}
 	for (unsigned int i = 0; i < s->nodes; i++)
 		primaries += s->node[i].kernel.primary && s->node[i].kernel.by_consent;
 	/* With an arbiter one that is frozen has yet to learn what it has become of. */

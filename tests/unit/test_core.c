@@ -377,6 +377,23 @@ static void not_both(void)
 	end();
 }
 
+/* The peer's consent was heard in a session that is no more, and the kernel is about to use it. */
+static void not_both_later(void)
+{
+	struct copy c;
+
+	live(1, &c);
+	ask_primary(false);
+	hear_consent(1, true);
+	need(op_count && ops[op_count - 1].kind == OP_ROLE, "with consent it begins");
+	come(2);
+	hear_hello(2, 1, 1, "spool");
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	clear();
+	ok(!consent_asked(2)->granted, "nor in another session, as long as it begins");
+	end();
+}
+
 /* Its writes are here only if this copy is live with it. */
 static void lost_after_consent(void)
 {
@@ -410,6 +427,120 @@ static void lost_after_consent(void)
 	core_session_down(&core, 2, "lost");
 	ask_primary(true);
 	ok(!strstr(answer, "newer"), "seen again in the old generation, it had not: %s", answer);
+	end();
+}
+
+/* A survivor of the same generation that is not live: it consents when the peer asks for itself as well. */
+static void survive(void)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	clear();
+}
+
+/* It has had this node's consent, and what it does with that may take longer than the consent is good for. */
+static void begins_late(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(1), .granted = true };
+
+	survive();
+	msg_pack_consent(&ask, &m);
+	hear(1, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	tick(2);
+	core_get(volume);
+	settle();
+	core_session_down(&core, 1, "lost");
+	ask_primary(true);
+	ok(answer[0] == '0' && strstr(answer, "newer when it was last seen"),
+	   "what it said before is no word that it has not begun: %s", answer);
+	end();
+}
+
+static unsigned int says(uint16_t type)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < sent_count; i++)
+		n += sent[i].type == type;
+	return n;
+}
+
+static void role_ends(int error)
+{
+	struct op_result r = { .error = error };
+
+	core_op_done(volume, NULL, OP_ROLE, 0, &r);
+	settle();
+}
+
+/* This side is the one that begins; its link with a dead third node takes long to end. */
+static void asks_until_it_begins(void)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+	struct op_result r = { 0 };
+
+	survive();
+	need(core_pair_add(volume, core_peer_add(&core, "mail3", key)), "a third node");
+	kernel.slot[1] = (struct kernel_slot){
+		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
+		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
+	};
+	memcpy(kernel.slot[1].key, key, sizeof(key));
+	kernel.slot_count = 2;
+	core_get(volume);
+	settle();
+	ask_primary(true);
+	need(says(REPL_MSG_CONSENT_ASK) == 1, "the other survivor is asked");
+	hear_consent(1, true);
+	need(op_count == 1 && ops[0].kind == OP_LINK_DEL, "then the link to the dead one goes");
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	clear();
+	core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+	settle();
+	ok(!op_count && says(REPL_MSG_CONSENT_ASK) == 1, "which took as long as the consent is good for: it is asked again");
+	hear_consent(1, true);
+	ok(op_count == 1 && ops[0].kind == OP_ROLE, "and then it begins");
+	clear();
+	kernel.slot_count = 1;
+	core_get(volume);
+	settle();
+	ok(!says(REPL_MSG_STATE), "while it begins, it does not say that it has not");
+	core_heard(&core, 1);
+	role_ends(-EIO);
+	ok(says(REPL_MSG_STATE) == 1, "it does when it could not");
+	clear();
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	tick(CORE_CONSENT_LATE_MS + 1);
+	ok(says(REPL_MSG_STATE) == 1, "and when nobody's consent is in force any more");
+	end();
+}
+
+static void asks_in_vain(void)
+{
+	struct op_result r = { 0 };
+
+	survive();
+	kernel.slot[0].flags = REPL_SS_LIVE;
+	volume->task = (struct task){ .kind = TASK_PRIMARY, .request = 5, .ask = 1, .good_until = core.now + 8000 };
+	pair->asked = pair->granted = true;
+	core_op(volume, NULL, &(struct op){ .kind = OP_LINK_DEL });
+	settle();
+	core_session_down(&core, 1, "lost");
+	core.now += 8000;
+	core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "mail2 was disconnected, and its consent has expired"),
+	   "whose consent has expired, and who is away, is not taken to consent: %s", answer);
 	end();
 }
 
@@ -744,6 +875,30 @@ static void down_with_an_event(void)
 	end();
 }
 
+/* Somebody else has taken the volume down, in the middle of a command: that is done only if it was to be down. */
+static void gone_meanwhile(bool down)
+{
+	struct core_request r = { .id = 4, .volume = "spool" };
+	struct op op = { .kind = OP_MARK };
+	struct copy c;
+
+	live(1, &c);
+	core_op(volume, pair, &op);
+	if (down)
+		core_down(&core, &r);
+	else
+		core_primary(&core, &r);
+	settle();
+	need(!answer[0], "a command is under way");
+	detached = true;
+	core_event(&core, volume);
+	settle();
+	detached = false;
+	ok(answer[0] == (down ? '1' : '0'), "a volume that goes away in the middle of %s: %s",
+	   down ? "being taken down" : "a promotion", answer);
+	end();
+}
+
 /* The answer to the command and the end of a handshake may be read in one go, the answer first. */
 static void down_as_a_handshake_ends(void)
 {
@@ -785,7 +940,11 @@ int main(void)
 	newer_offer();
 	former_primary();
 	not_both();
+	not_both_later();
 	lost_after_consent();
+	begins_late();
+	asks_until_it_begins();
+	asks_in_vain();
 	smaller_peer();
 	worn_keys();
 	grows();
@@ -795,6 +954,8 @@ int main(void)
 	takes_long();
 	requests();
 	down_with_an_event();
+	gone_meanwhile(false);
+	gone_meanwhile(true);
 	down_as_a_handshake_ends();
 	return tap_end();
 }

@@ -156,9 +156,172 @@ static void unread(void)
 	end();
 }
 
+/* Beside other links, up to where the leader has adopted its end: all is staged, and nothing differs. */
+static void adopts(void)
+{
+	struct msg_delta d = { .id = 1, .flags = REPL_MD_LAST, .generation = id(1) };
+	struct repl_msg_delta m;
+
+	follow(1);
+	volume->set.direct_apply = true;
+	pair->run.staged = true;
+	offer(1, 4);
+	done(OP_LINK_OPEN, 0);
+	msg_pack_delta(&d, &m);
+	hear(1, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
+	done(OP_DELTA_APPLY, 0);
+	need(pair->phase == PHASE_F_READY && pair->run.last_done, "the last delta is done");
+}
+
+static void hear_adopt(void)
+{
+	struct copy c = other_copy();
+
+	c.cookie = 4;
+	clear();
+	hear_copy(1, REPL_MSG_LINK_ADOPT, &c);
+}
+
+/*
+ * A third node is promoted with this one's consent, and its writes come here in a generation of
+ * its own.  What the leader of before says then is about a copy that is no more.
+ */
+static void goes_on_beside(void)
+{
+	adopts();
+	kernel.generation = id(2);
+	hear_adopt();
+	ok(!op_count && !pair_following(pair), "nothing is recorded that this copy has left: %s", pair->reason);
+	ok(!pair->direct, "nor is the copy given up for it the next time");
+	end();
+	adopts();
+	hear_adopt();
+	done(OP_COMMIT, 0);
+	need(ops[op_count - 1].kind == OP_CUT, "what was marked is cut");
+	kernel.generation = id(2);
+	done(OP_CUT, 0);
+	ok(ops[op_count - 1].kind == OP_CUT && !pair_following(pair),
+	   "what has come with another generation is not taken for settled: %s", pair->reason);
+	end();
+	adopts();
+	hear_adopt();
+	done(OP_COMMIT, 0);
+	done(OP_CUT, 0);
+	done(OP_COMMIT, 0);
+	ok(ops[op_count - 1].kind == OP_LINK_ADD, "else the link is adopted: %s", op_name(ops[op_count - 1].kind));
+	end();
+}
+
+/* The leader has another generation, which is recorded only where no link can bring one. */
+static void records_alone(uint8_t link)
+{
+	struct copy c = other_copy();
+	struct msg_delta d = { .id = 1, .flags = REPL_MD_LAST, .generation = id(3) };
+	struct repl_msg_delta m;
+
+	adopts();
+	offer(1, 4);
+	done(OP_LINK_OPEN, 0);
+	msg_pack_delta(&d, &m);
+	hear(1, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
+	done(OP_DELTA_APPLY, 0);
+	kernel.slot[1] = (struct kernel_slot){ .index = 1, .kind = REPL_SLOT_PEER, .link = link };
+	kernel.slot_count = 2;
+	c.cookie = 4;
+	c.generation = id(3);
+	clear();
+	hear_copy(1, REPL_MSG_LINK_ADOPT, &c);
+	ok(link == REPL_LINK_NONE ? op_count && ops[op_count - 1].kind == OP_STAGE_SEAL
+				  : !op_count && !pair_following(pair),
+	   "a generation is recorded %s: %s", link == REPL_LINK_NONE ? "without other links"
+								     : "only when the last one has closed", pair->reason);
+	end();
+}
+
+/* Whose writes come here by now. */
+static void served_by_another(void)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+	const struct core_peer *third;
+	struct copy c = other_copy();
+	struct pair *other;
+
+	adopts();
+	third = core_peer_add(&core, "mail3", key);
+	other = core_pair_add(volume, third);
+	need(third && other, "a third node");
+	kernel.slot[1] = (struct kernel_slot){
+		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
+		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
+	};
+	memcpy(kernel.slot[1].key, key, sizeof(key));
+	kernel.slot_count = 2;
+	core_session_up(&core, 2, third, NULL);
+	hear_hello(2, 1, 1, "spool");
+	ok(pair_following(pair), "beside the link with a third node");
+	c.copy_id = id(23);
+	c.cookie = 9;
+	c.flags |= REPL_MV_PRIMARY | REPL_MV_LIVE;
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	core_event(&core, volume);
+	settle();
+	ok(!pair_following(pair), "which is primary now: it is followed alone: %s", pair->reason);
+	end();
+}
+
+static void by_force(void)
+{
+	struct core_request r = { .id = 5, .volume = "spool", .force = true };
+
+	clear();
+	core_primary(&core, &r);
+	settle();
+}
+
+static void volume_done(enum op_kind kind, int error)
+{
+	struct op_result r = { .error = error, .text = "an error that passes" };
+
+	need(op_count && ops[op_count - 1].kind == kind, op_name(kind));
+	core_op_done(volume, NULL, kind, 0, &r);
+	settle();
+}
+
+/* It will be whole before it is promoted: so says who is told nothing else. */
+static void forced_while_applied(void)
+{
+	struct staged what = { .base_generation = id(1), .generation = id(2) };
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	memcpy(what.key, peer->key, sizeof(what.key));
+	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	core_staged(volume, &what);
+	core_get(volume);
+	settle();
+	need(op_count && ops[op_count - 1].kind == OP_STAGE_APPLY, "what was staged is being applied");
+	by_force();
+	ok(!answer[0] && !op_count, "a promotion by force waits until a copy is whole");
+	core_op_done(volume, NULL, OP_STAGE_APPLY, 0, &(struct op_result){ .error = -EIO, .text = "an error that passes" });
+	settle();
+	ok(answer[0] == '0' && strstr(answer, "an error that passes") && !op_count && redo_active(volume),
+	   "if that fails nothing is dropped, and it ends: %s", answer);
+	by_force();
+	ok(op_count == 1 && ops[0].kind == OP_STAGE_DROP, "said again, it takes the copy as it is");
+	volume_done(OP_STAGE_DROP, 0);
+	ok(ops[op_count - 1].kind == OP_ROLE, "and begins");
+	end();
+}
+
 int main(void)
 {
+	forced_while_applied();
 	applied_directly();
+	goes_on_beside();
+	records_alone(REPL_LINK_NONE);
+	records_alone(REPL_LINK_CLOSING);
+	served_by_another();
 	unread();
 	instants();
 	follows_meanwhile();

@@ -184,6 +184,33 @@ static void goes_not(void)
 	end();
 }
 
+/*
+ * Its last op ends, and a handshake that it had begun to dial, before what was decided is carried
+ * out: the pair is freed only then.
+ */
+static void goes_while_dialling(void)
+{
+	struct core_request r = { .id = REQUEST, .volume = "spool", .force = true };
+	struct op_result fine = { 0 };
+
+	begin(true);
+	tick(1);
+	need(dials == 1, "this side dials");
+	core_op(volume, pair, &(struct op){ .kind = OP_MARK });
+	settle();
+	member_remove(&core, &r, "mail2");
+	settle();
+	need(volume->pair_count == 1, "it is not gone while something is under way");
+	core_op_done(volume, pair, OP_MARK, pair->turn, &fine);
+	need(!volume->pair_count, "with the last op it is");
+	core_session_up(&core, CONN, peer, pair);
+	settle();
+	is_number(closed, 1, "a connection for a pair that has just gone is closed");
+	hear_hello(CONN, 1, 1, "");
+	ok(!sent_count, "and nothing is said on it");
+	end();
+}
+
 static void comes(void)
 {
 	uint8_t key[REPL_KEY_BYTES] = { 9 };
@@ -248,13 +275,38 @@ static void clones(void)
 	end();
 }
 
+/* Whoever leads, also by force: a clone is followed no more than it is led. */
+static void followed_clone(void)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	c.copy_id = kernel.copy_id;
+	c.generation = id(2);
+	c.history[0] = id(1);
+	c.flags |= REPL_MV_PRIMARY;
+	come(CONN);
+	hear_hello(CONN, 1, 1, "spool");
+	hear_copy(CONN, REPL_MSG_VOLUME, &c);
+	need(strstr(pair->reason, "a clone of the copy on mail1"), "a clone that is primary");
+	clear();
+	c.cookie = 77;
+	hear_copy(CONN, REPL_MSG_FOLLOW, &c);
+	ok(!pair_following(pair) && !op_count && strstr(pair->reason, "a clone of the copy on mail1"),
+	   "a clone that leads is not followed: %s", pair->reason);
+	end();
+}
+
 int main(void)
 {
 	refused();
 	goes();
 	waited_for();
 	goes_not();
+	goes_while_dialling();
 	comes();
 	clones();
+	followed_clone();
 	return tap_end();
 }

@@ -368,6 +368,7 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->verify ? p->verify->timer : 0);
 		}
 		sooner(&at, v->task.deadline);
+		sooner(&at, v->disclaim_at);
 		if (v->redo.step == REDO_WAIT)
 			sooner(&at, v->redo.at);
 		sooner(&at, v->get_at);

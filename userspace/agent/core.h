@@ -40,6 +40,7 @@ enum core_limits {
 	CORE_RETRY_MIN_MS	= 100,		/* a procedure that failed */
 	CORE_RETRY_MAX_MS	= 5000,
 	CORE_CONSENT_MS		= 10000,
+	CORE_CONSENT_LATE_MS	= 2000,		/* what is said or begun in the last of it may come after it */
 	CORE_RESIZE_MS		= 60000,	/* for another node to grow */
 	CORE_WORDS_MS		= 10000,	/* between two lines of progress, at most */
 	CORE_WORDS_MIN_MS	= 1000,		/* and at least */
@@ -148,7 +149,8 @@ struct procedure {
 	bool ended;			/* ... in which the generation has ended ... */
 	bool all_read;			/* ... and it was read ... */
 	bool held;			/* ... before the freeze was over */
-	struct copy epoch;		/* leader: what that generation was */
+	struct copy epoch;		/* leader: what that generation was; follower: what it becomes */
+	struct repl_id generation;	/* follower: of this copy, as agreed about or recorded since */
 	bool frozen;			/* leader: asked for REPL_GATE_JOIN */
 	bool link_open, link_ready;	/* this end of the link's connection, the other's */
 	unsigned int opening;		/* follower: OP_LINK_OPENs, one for each offer */
@@ -290,6 +292,7 @@ struct pair {
 	struct copy said;		/* as told last */
 	struct copy theirs;		/* as heard last */
 	uint64_t theirs_at;		/* when */
+	uint64_t told_at;		/* the same, but only VOLUME and STATE */
 	bool have_said, have_theirs;
 	bool say;			/* tell it even if nothing changed */
 	bool closing;			/* the slot's last link has I/O left */
@@ -299,6 +302,7 @@ struct pair {
 	unsigned int broken;		/* follower: procedures that broke with something staged, one after the other */
 	uint64_t full_until;		/* follower: the same, and it may not be applied directly; 0: no */
 	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
+	uint64_t begins_until;		/* it may be because of a consent, whatever the peer said before this */
 	struct rolling roll;
 	struct staged_peer unsure;	/* leader: the peer has not said yet that it adopted the link */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
@@ -409,6 +413,9 @@ struct task {
 	uint32_t request;
 	uint32_t flags;			/* of the kernel command */
 	uint64_t deadline;		/* TASK_PRIMARY: for the consents */
+	uint64_t good_until;		/* TASK_PRIMARY: after that they are asked for again; 0: none was needed */
+	bool forget;			/* TASK_PRIMARY: by force, and what is staged could not be applied by then */
+	uint32_t ask;			/* TASK_PRIMARY: bit n: pair n must consent */
 	bool unlink;			/* links are dropped first */
 	bool begun;			/* the kernel command is under way */
 	bool arbiter;			/* TASK_PRIMARY: the arbiter decides, or has begun to */
@@ -457,6 +464,7 @@ struct volume {
 	const struct core_peer *consent_to;
 	uint64_t consent_until;
 	struct repl_id consent_from;	/* the generation that it may end */
+	uint64_t disclaim_at;		/* when to say that this node has not begun; 0: never */
 	/* A new disk that is being filled; replace.c. */
 	bool filling;
 	uint64_t get_at;		/* when to ask the kernel again that gave no answer; 0: never */

@@ -23,6 +23,7 @@
 
 #include "arbiter.h"
 #include "id.h"
+#include "member.h"
 #include "redo.h"
 #include "resolve.h"
 #include "session.h"
@@ -96,6 +97,30 @@ static void assign_slot(struct pair *p)
 }
 
 /*
+ * Not primary when it was heard last, nor since: its generation would have come over the link.
+ * Of a node that this agent has never heard nothing is known.
+ */
+static bool is_secondary(const struct pair *p)
+{
+	return !id_is_zero(&p->theirs.copy_id) && !(p->theirs.flags & REPL_MV_PRIMARY) &&
+	       id_equal(&p->theirs.generation, &p->mine.generation);
+}
+
+/* For the sake of @p a link goes.  Where the other agent is away, the pair itself does nothing about it. */
+static void unlink_for(const struct pair *p, struct pair *live)
+{
+	struct op op = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(live) };
+
+	if (live->phase == PHASE_LIVE) {
+		pair_unlink(live, "this copy is about to follow another");
+	} else if (live->phase == PHASE_OFF && !live->pending && is_secondary(live)) {
+		core_log(p->core, LOG_LEVEL_INFO, p->volume, live, "dropping the link: this copy is about to follow %s, "
+			 "and the agent there is away", p->peer->name);
+		core_op(p->volume, live, &op);
+	}
+}
+
+/*
  * A copy follows one leader, and while its content changes it is equal to no other
  * node's.  So a leader that is primary, or whose generation is newer, is followed after
  * all other links have ended.  For the sake of any other no live link is given up: its
@@ -118,8 +143,11 @@ static bool bound_to_another(struct pair *p)
 		if (!stronger && !verdict_equal(p->verdict.kind))
 			other = live;
 		bound |= stronger;
-		if (stronger && live->phase == PHASE_LIVE)
-			pair_unlink(live, "this copy is about to follow another");
+		if (stronger)
+			unlink_for(p, live);
+		if (stronger && live->phase == PHASE_OFF && !is_secondary(live))
+			pair_reason(p, "waits: this copy has a link with %s, whose agent is away, and which may be "
+				    "primary: start the agent there", live->peer->name);
 	}
 	if (!other && !stronger && !verdict_equal(p->verdict.kind))
 		absent = pair_absent(p);
@@ -174,6 +202,10 @@ static void agree(struct pair *p)
 		return;
 	}
 	pair_judge(p);
+	if (member_clone(p)) {
+		p->phase = PHASE_MEET;
+		return;
+	}
 	if (arbiter_binds(v)) {
 		p->phase = PHASE_MEET;
 		pair_reason(p, "%s", arbiter_binds(v));
@@ -198,6 +230,7 @@ static void agree(struct pair *p)
 	}
 	p->run.equal = verdict_equal(p->verdict.kind);
 	p->run.staged = stages(p);
+	p->run.generation = p->mine.generation;
 	core_log(p->core, LOG_LEVEL_INFO, p->volume, p, "follows %s: %s", p->peer->name,
 		 p->verdict.why);
 	assign_slot(p);
@@ -352,6 +385,15 @@ static void settle(struct pair *p, enum op_kind kind)
 
 static void add_link(struct pair *p);
 
+/*
+ * The cut is closed, and the snapshot newer: if this copy is still the same, so it was when the
+ * cut was made, and nothing is in it that came from elsewhere since.
+ */
+static void commit_marked(struct pair *p)
+{
+	settle(p, OP_COMMIT);
+}
+
 /* All doubts are settled: this copy's own, which the leader had taken in, and what was marked. */
 static void settled(struct pair *p)
 {
@@ -384,11 +426,38 @@ void follow_redone(struct pair *p, int error, const char *why)
 		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
 }
 
-static void redo(struct pair *p, const struct copy *to)
+/* A link that is closing may have brought a generation that is not recorded yet. */
+static bool links_close(const struct volume *v)
 {
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		if (v->k.slot[i].link == REPL_LINK_CLOSING)
+			return true;
+	return false;
+}
+
+/*
+ * The snapshot is fresh.  The kernel records whatever generation it is told, so it must not have
+ * another one by then than this side knows of: none comes without a link, and no link comes
+ * while this copy follows.
+ */
+static void redo(struct pair *p)
+{
+	if (linked_elsewhere(p) || links_close(p->volume)) {
+		pair_leave(p, true, "what is staged counts when this copy has no other link, and it has one");
+		return;
+	}
 	p->phase = PHASE_F_REDO;
+	p->run.generation = p->run.epoch.generation;
 	pair_reason(p, "applies what was staged");
-	redo_begin(p, to);
+	redo_begin(p, &p->run.epoch);
+}
+
+/* The leader's word is about the copy that this one was: is it still? */
+static void look_before(struct pair *p, const struct copy *to, void (*then)(struct pair *p))
+{
+	p->phase = PHASE_F_COMMIT;
+	p->run.epoch = *to;
+	look_then(p, then);
 }
 
 void follow_commit(struct pair *p, const struct copy *theirs)
@@ -400,7 +469,16 @@ void follow_commit(struct pair *p, const struct copy *theirs)
 		return;
 	}
 	p->run.commit_nonce = theirs->cookie;
-	redo(p, theirs);
+	look_before(p, theirs, redo);
+}
+
+static void adopt(struct pair *p)
+{
+	if (p->run.staged && (p->run.staged_bytes ||
+			      !id_equal(&p->run.epoch.generation, &p->mine.generation)))
+		redo(p);
+	else
+		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
 }
 
 /* The leader has adopted its end: this copy is the leader's volume, and takes its name. */
@@ -416,11 +494,7 @@ void follow_adopt(struct pair *p, const struct copy *theirs)
 	}
 	p->theirs = *theirs;
 	p->run.adopting = true;
-	if (p->run.staged && (p->run.staged_bytes ||
-			      !id_equal(&theirs->generation, &p->mine.generation)))
-		redo(p, theirs);
-	else
-		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
+	look_before(p, theirs, adopt);
 }
 
 static void add_link(struct pair *p)
@@ -452,7 +526,7 @@ void follow_op_done(struct pair *p, enum op_kind kind, const struct op_result *r
 		break;
 	case OP_CUT:
 		if (p->phase == PHASE_F_COMMIT) {
-			settle(p, OP_COMMIT);
+			look_then(p, commit_marked);
 			break;
 		}
 		p->run.cut_open = true;
@@ -505,8 +579,26 @@ void follow_tick(struct pair *p)
 		look_then(p, agree);
 }
 
+/*
+ * What came over a link that this copy has beside has made it another one: the leader does not
+ * have that, nor is it what the two have agreed about.  In the phases that are left out it is
+ * this procedure that changes it, or may; and the kernel adds no link in another generation.
+ */
+static bool is_another(const struct pair *p)
+{
+	return p->phase != PHASE_F_LOOK && p->phase != PHASE_F_REDO && p->phase != PHASE_F_ADD &&
+	       !id_equal(&p->run.generation, &p->mine.generation);
+}
+
 void follow_snapshot(struct pair *p)
 {
-	if (p->volume->k.role == REPL_ROLE_PRIMARY)
+	const struct volume *v = p->volume;
+
+	if (v->k.role == REPL_ROLE_PRIMARY)
 		pair_leave(p, true, "this copy is primary now and follows nobody");
+	else if (v->served && v->served != p)
+		pair_leave(p, false, "%s is primary now: this copy goes with it", v->served->peer->name);
+	else if (is_another(p))
+		pair_leave(p, true, "this copy has gone on with another node since it began to follow %s",
+			   p->peer->name);
 }

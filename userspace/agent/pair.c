@@ -249,10 +249,10 @@ void pair_judge(struct pair *p)
 	resolve_judge(p);
 }
 
-/* It was feared to have gone on, and has not. */
+/* It was feared to have gone on, or to be about to, and has not: it says nothing while it is. */
 static void forget_outrun(struct pair *p)
 {
-	if (id_equal(&p->theirs.generation, &p->mine.generation) && !task_may_begin(p))
+	if (id_equal(&p->theirs.generation, &p->mine.generation) && p->told_at >= p->begins_until)
 		p->outrun = (struct repl_id){ 0 };
 }
 
@@ -439,7 +439,7 @@ static bool counts_differ(const struct pair *p)
 /* The snapshot that pair_look() asked for is here. */
 static void looked(struct pair *p)
 {
-	if (p->pending)
+	if (p->pending || (task_begins(p->volume) && !(p->mine.flags & REPL_MV_LIVE)))
 		return;
 	if (redo_active(p->volume)) {
 		pair_reason(p, redo_stuck(p->volume) ? "%s" : "waits until what was staged is applied",
@@ -564,8 +564,6 @@ void pair_session_lost(struct pair *p, const char *why)
 	p->run.paused = false;
 	if (!held)
 		abandon(p);
-	if (p->have_theirs)
-		forget_outrun(p);
 	p->phase = held ? PHASE_HOLD : PHASE_OFF;
 	p->have_theirs = p->have_said = p->judged = false;
 	if (strncmp(p->reason, "refused", 7) && !strstr(p->reason, " refuses: "))
@@ -594,6 +592,7 @@ void pair_release(struct pair *p)
 static void heard_state(struct pair *p, const struct copy *theirs)
 {
 	p->theirs = *theirs;
+	p->told_at = p->core->now;
 	if (!p->have_theirs)
 		tell_others(p);
 	p->have_theirs = true;

@@ -97,6 +97,14 @@ static void say_hello(struct session *s)
 	send_on(s->core, s->conn, REPL_MSG_HELLO, &m, sizeof(m));
 }
 
+static struct pair *find_pair(struct volume *v, const struct core_peer *peer)
+{
+	for (unsigned int i = 0; i < v->pair_count; i++)
+		if (v->pair[i]->peer == peer)
+			return v->pair[i];
+	return NULL;
+}
+
 void core_session_up(struct core *c, uint32_t conn, const struct core_peer *peer,
 		     struct pair *pair)
 {
@@ -104,8 +112,9 @@ void core_session_up(struct core *c, uint32_t conn, const struct core_peer *peer
 
 	if (pair)
 		pair->dialling = false;
-	/* A volume that has gone a moment ago is freed when what was decided is carried out. */
-	if (!s || (pair && core_volume(c, pair->volume->name) != pair->volume)) {
+	/* What has gone a moment ago, a volume or one peer of it, is freed when what was decided is carried out. */
+	if (!s || (pair && (core_volume(c, pair->volume->name) != pair->volume ||
+			    find_pair(pair->volume, peer) != pair))) {
 		free(s);
 		action_add(&c->actions, ACTION_CLOSE, 0)->conn = conn;
 		return;
@@ -140,14 +149,6 @@ static void session_open(struct session *s)
 	}
 	p->session = s;
 	pair_session_open(p);
-}
-
-static struct pair *find_pair(struct volume *v, const struct core_peer *peer)
-{
-	for (unsigned int i = 0; i < v->pair_count; i++)
-		if (v->pair[i]->peer == peer)
-			return v->pair[i];
-	return NULL;
 }
 
 static bool version_fits(struct session *s, const struct msg_hello *h)

@@ -26,11 +26,27 @@ static const char *words(const struct op_result *r)
 
 void task_end(struct volume *v, bool ok, const char *text)
 {
+	bool primary = v->task.kind == TASK_PRIMARY;
+
 	core_log(v->core, ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, v, NULL, "%s", text);
 	core_reply(v->core, v->task.request, ok, "%s", text);
 	v->task = (struct task){ 0 };
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		struct pair *p = v->pair[i];
+
+		/* Whoever was asked fears that it has begun, and believes no word from before its consent expires. */
+		if (primary && !ok && p->told)
+			v->disclaim_at = v->core->now + CORE_CONSENT_MS + CORE_CONSENT_LATE_MS;
+		p->asked = p->told = p->granted = false;
+	}
+}
+
+static void disclaim(struct volume *v)
+{
+	v->disclaim_at = 0;
 	for (unsigned int i = 0; i < v->pair_count; i++)
-		v->pair[i]->asked = v->pair[i]->granted = false;
+		v->pair[i]->say = true;
+	core_get(v);
 }
 
 struct volume *task_volume(struct core *c, const struct core_request *r)
@@ -245,7 +261,10 @@ static void gather(struct promote_facts *f, struct volume *v)
 
 static void plan_to_ask(struct volume *v, uint32_t who)
 {
+	v->task.ask = who;
 	v->task.deadline = v->core->now + CORE_CONSENT_MS;
+	/* Nobody's consent is older than this. */
+	v->task.good_until = v->task.deadline - CORE_CONSENT_LATE_MS;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		v->pair[i]->asked = who & 1u << i;
 		v->pair[i]->told = v->pair[i]->granted = false;
@@ -326,7 +345,7 @@ void core_primary(struct core *c, const struct core_request *r)
 	}
 	v->task = (struct task){
 		.kind = TASK_PRIMARY, .request = r->id, .flags = plan.flags, .unlink = plan.unlink,
-		.force = r->force, .arbiter = plan.step == PROMOTE_ARBITER,
+		.forget = r->force && redo_stuck(v), .arbiter = plan.step == PROMOTE_ARBITER,
 	};
 	if (plan.ask)
 		plan_to_ask(v, plan.ask);
@@ -341,6 +360,38 @@ static void tell_unanswered(struct volume *v)
 	arbiter_words(v, words, sizeof(words));
 	snprintf(text, sizeof(text), "%s: no answer from the arbiter yet: it %s; as soon as it grants it, this "
 		 "node is primary", v->name, words);
+	task_end(v, false, text);
+}
+
+/*
+ * The links took long to end, or what was staged to be applied: whoever has consented may have
+ * consented to another node by now.
+ */
+static void ask_again(struct volume *v)
+{
+	char text[256];
+
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		if (!(v->task.ask & 1u << i) || v->pair[i]->session)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s was disconnected, and its consent has expired: try again",
+			 v->name, v->pair[i]->peer->name);
+		task_end(v, false, text);
+		return;
+	}
+	core_log(v->core, LOG_LEVEL_INFO, v, NULL, "the consents have expired meanwhile: asking once more");
+	plan_to_ask(v, v->task.ask);
+	task_go(v);
+}
+
+/* Whoever said --force before this could not mean a copy that is half changed. */
+static void tell_stuck(struct volume *v)
+{
+	char text[2 * CORE_REASON_MAX];
+
+	snprintf(text, sizeof(text), "%s: what was staged for this copy is being applied, and that has just failed: %s: "
+		 "it is tried again: see repl-ctl status %s, and say it again when that is done; or, to take this copy "
+		 "half changed, now that this is known, with --force", v->name, v->redo.why, v->name);
 	task_end(v, false, text);
 }
 
@@ -374,10 +425,18 @@ static void primary_go(struct volume *v)
 			core_op(v, NULL, &del);
 	}
 	v->task.unlink = false;
-	if (redo_stuck(v) && v->redo.step == REDO_WAIT && v->task.force)
+	if (redo_stuck(v) && v->redo.step == REDO_WAIT && !v->task.forget) {
+		tell_stuck(v);
+		return;
+	}
+	if (redo_stuck(v) && v->redo.step == REDO_WAIT)
 		redo_forget(v);
 	if (v->pending || redo_active(v))
 		return;
+	if (v->task.good_until && v->core->now >= v->task.good_until) {
+		ask_again(v);
+		return;
+	}
 	v->task.begun = true;
 	core_op(v, NULL, &op);
 }
@@ -422,7 +481,8 @@ void task_peer_changed(struct pair *p)
 /* While its consent to this copy's promotion may be used, it must not get this copy's. */
 static bool is_about_to(const struct pair *p)
 {
-	return p->volume->task.kind == TASK_PRIMARY && (p->peer->lower || p->granted);
+	return p->volume->task.kind == TASK_PRIMARY &&
+	       (p->peer->lower || p->granted || task_begins(p->volume));
 }
 
 static const char *other_primary(const struct pair *but)
@@ -449,11 +509,9 @@ static const char *newer_peer(const struct pair *but)
 	return NULL;
 }
 
-bool task_may_begin(const struct pair *p)
+bool task_begins(const struct volume *v)
 {
-	const struct volume *v = p->volume;
-
-	return v->consent_to == p->peer && v->core->now < v->consent_until;
+	return v->task.kind == TASK_PRIMARY && v->task.begun && !v->task.arbiter;
 }
 
 static const char *linked_peer(const struct pair *but)
@@ -493,8 +551,10 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m)
 		v->consent_until = v->core->now + CORE_CONSENT_MS;
 		v->consent_from = v->k.generation;
 		/* Without a link nothing here will tell that it has begun, should it be lost then. */
-		if (!(p->mine.flags & REPL_MV_LIVE))
+		if (!(p->mine.flags & REPL_MV_LIVE)) {
 			p->outrun = v->k.generation;
+			p->begins_until = v->consent_until;
+		}
 	}
 	core_log(v->core, LOG_LEVEL_INFO, v, p, "%s to its becoming primary%s%s",
 		 says.granted ? "consented" : "did not consent", says.granted ? "" : ": ", answer.text);
@@ -609,6 +669,8 @@ void task_tick(struct volume *v)
 {
 	char text[256];
 
+	if (v->disclaim_at && v->core->now >= v->disclaim_at)
+		disclaim(v);
 	if (!v->task.deadline || v->core->now < v->task.deadline)
 		return;
 	if (v->task.kind == TASK_RESIZE || v->task.kind == TASK_GROW) {
@@ -671,7 +733,8 @@ void task_removed(struct volume *v, const char *why)
 		core_reply(c, w->request, false, "%s: %s", v->name, why);
 		drop_waiter(c, w);
 	}
-	task_end(v, true, why);
+	/* Without a task nobody is told: it is a line in the log, after the one that says how it went. */
+	task_end(v, v->task.kind == TASK_DOWN || v->task.kind == TASK_NONE, why);
 	notice_removed(v, why);
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		resolve_end(v->pair[i], "%s", why);

@@ -29,8 +29,8 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m);
 void task_consent_heard(struct pair *p, const struct msg_consent *m, const void *why,
 			size_t length);
 
-/** task_may_begin - has this node consented to the peer's promotion, so that it may still begin? */
-bool task_may_begin(const struct pair *p);
+/** task_begins - the kernel may make this node primary at any moment: nothing is said that would deny it */
+bool task_begins(const struct volume *v);
 
 /** task_removed - the kernel no longer has the volume: forget it, too */
 void task_removed(struct volume *v, const char *why);
