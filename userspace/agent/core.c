@@ -357,7 +357,7 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->verify ? p->verify->timer : 0);
 		}
 		sooner(&at, v->task.deadline);
-		if (v->redo.step == REDO_WAIT)
+		if (v->redo.step == REDO_WAIT || v->redo.step == REDO_LEFT)
 			sooner(&at, v->redo.at);
 		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);
