@@ -217,6 +217,9 @@ static int super_write(struct volume *v, unsigned int copy, unsigned int ahead)
 	struct repl_super *s = v->next;
 	int err = meta_flush(v);
 
+	/* By whatever it has become so: what it was being given then is in it, or older. */
+	if (s->flags & cpu_to_le32(REPL_SB_CONSISTENT))
+		s->staged = 0;
 	s->sequence = cpu_to_le64(le64_to_cpu(v->super.sequence) + ahead);
 	s->crc = cpu_to_le32(super_crc(s));
 	memcpy(page_address(v->meta_page), s, sizeof(*s));

@@ -63,6 +63,7 @@ static const struct nla_policy policy[REPL_A_MAX + 1] = {
 	[REPL_A_TIMEOUT_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[REPL_A_STUCK_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &timeout_range),
 	[REPL_A_HOLD_MS]	= NLA_POLICY_FULL_RANGE(NLA_U32, &hold_range),
+	[REPL_A_STAGED]		= { .type = NLA_U64 },
 };
 
 /* ------------------------------------------------------------- helpers -- */
@@ -439,6 +440,8 @@ static int do_follow(struct sk_buff *skb, struct genl_info *info)
 		return err;
 	op->u.slot.slot = slot;
 	get_id(info, REPL_A_UUID, &op->u.slot.copy);
+	if (info->attrs[REPL_A_STAGED])
+		op->u.slot.staged = nla_get_u64(info->attrs[REPL_A_STAGED]);
 	return start(info, op);
 }
 

@@ -489,6 +489,8 @@ int slot_follow(struct op *op, struct why *why)
 	s->uuid = op->u.slot.copy;
 	s->flags |= cpu_to_le32(REPL_SB_IDENTITY);
 	s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
+	/* Zero, too: what was to be applied before is older than what comes now. */
+	s->staged = cpu_to_le64(op->u.slot.staged);
 	for (i = 0; i < s->slots; i++)
 		s->slot[i].flags &= ~cpu_to_le32(REPL_SS_LIVE);
 	/* What was lost before is dirty, here or there, and will be brought; from here on it counts. */

@@ -159,6 +159,7 @@ static int put_super(struct sk_buff *msg, struct volume *v)
 	    nla_put(msg, REPL_A_HISTORY, sizeof(s->history), s->history) ||
 	    nla_put_u64_64bit(msg, REPL_A_EPOCH, le64_to_cpu(s->epoch), REPL_A_PAD) ||
 	    nla_put_u32(msg, REPL_A_SB_FLAGS, le32_to_cpu(s->flags)) ||
+	    nla_put_u64_64bit(msg, REPL_A_STAGED, le64_to_cpu(s->staged), REPL_A_PAD) ||
 	    nla_put_u64_64bit(msg, REPL_A_META_END, end, REPL_A_PAD) ||
 	    nla_put_u64_64bit(msg, REPL_A_ROOM, room, REPL_A_PAD))
 		return -EMSGSIZE;

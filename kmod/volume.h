@@ -229,6 +229,7 @@ struct op {
 			bool has_copy;
 			u8 key[REPL_KEY_BYTES];
 			struct repl_id copy;
+			u64 staged;
 		} slot;
 		struct {
 			u32 mask;

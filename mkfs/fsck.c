@@ -320,6 +320,9 @@ static void print_super(const struct report *r)
 	for (unsigned int i = 0; i < REPL_HISTORY && !id_is_zero(&sb->history[i]); i++)
 		print_id(i ? "" : "history", &sb->history[i]);
 	printf("  %-11s %llu\n", "epoch", (unsigned long long)le64toh(sb->epoch));
+	if (sb->staged)
+		printf("  %-11s %016llx, which is being applied\n", "staged",
+		       (unsigned long long)le64toh(sb->staged));
 	printf("  %-11s %s\n", "node", is_zero_key(sb->key) ? "none yet" : key_encode(sb->key, text));
 	print_bytes("data", l.data_size);
 	printf("  %-11s %u bytes\n", "block", 1u << sb->lbs_shift);
@@ -404,6 +407,15 @@ static json_t *json_slot(const struct report *r, unsigned int index)
 			 "dirty_blocks", (json_int_t)r->dirty[index]);
 }
 
+/* By which name the superblock knows it: a number, which is no number to compute with. */
+static json_t *json_staged(uint64_t staged)
+{
+	char text[17];
+
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)staged);
+	return staged ? json_string(text) : json_null();
+}
+
 static json_t *json_super(const struct report *r)
 {
 	const struct repl_super *sb = &r->copy[r->chosen];
@@ -418,7 +430,7 @@ static json_t *json_super(const struct report *r)
 		if (sb->slot[i].kind != REPL_SLOT_FREE)
 			json_array_append_new(slots, json_slot(r, i));
 	}
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o,"
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o,"
 			 " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "name", (const char *)sb->name,
 			 "uuid", json_id(&sb->uuid),
@@ -427,6 +439,7 @@ static json_t *json_super(const struct report *r)
 			 "generation", json_id(&sb->generation),
 			 "history", history,
 			 "epoch", (json_int_t)le64toh(sb->epoch),
+			 "staged", json_staged(le64toh(sb->staged)),
 			 "node_key", json_key(sb->key),
 			 "data_bytes", (json_int_t)l.data_size,
 			 "block_bytes", (json_int_t)1 << sb->lbs_shift,

@@ -135,7 +135,8 @@ struct repl_super {
 	__u8	key[REPL_KEY_BYTES];		/*  144 the node that attached this copy last */
 	__u8	name[REPL_NAME_MAX];		/*  176 */
 	struct repl_id	history[REPL_HISTORY];	/*  240 */
-	__u8	reserved[512];			/*  496 zero */
+	__le64	staged;				/*  496 the file that is being applied; 0: none */
+	__u8	reserved[504];			/*  504 zero */
 	struct repl_super_slot	slot[REPL_SLOTS_MAX];	/* 1008 */
 	__u8	reserved2[REPL_SB_BYTES - 1008 - REPL_SLOTS_MAX * 96];	/* zero */
 };
@@ -147,6 +148,7 @@ _Static_assert(__builtin_offsetof(struct repl_super, uuid) == 40, "offsets as do
 _Static_assert(__builtin_offsetof(struct repl_super, epoch) == 88, "offsets as documented");
 _Static_assert(__builtin_offsetof(struct repl_super, key) == 144, "offsets as documented");
 _Static_assert(__builtin_offsetof(struct repl_super, history) == 240, "offsets as documented");
+_Static_assert(__builtin_offsetof(struct repl_super, staged) == 496, "offsets as documented");
 _Static_assert(__builtin_offsetof(struct repl_super, slot) == 1008, "offsets as documented");
 
 /* A map holds bit n of block n in byte n / 8, bit n % 8. */

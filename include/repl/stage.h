@@ -7,7 +7,8 @@
  *	record, its bytes	48 bytes and at most 1 MiB and 4 KiB; none follow one of zeroes
  *	...
  *
- * All integers are little-endian.
+ * All integers are little-endian.  While it is applied the superblock names it, by the bytes 12
+ * to 19 of the header as one number (1, should that be 0): no other file is ever applied.
  */
 #ifndef REPL_STAGE_H
 #define REPL_STAGE_H

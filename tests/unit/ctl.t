@@ -242,6 +242,16 @@ gives "of which volume?" 2 'exactly one volume' ctl resolve --keep mail1
 echo '{"ok":false,"text":"spool: the copies have changed","code":1}' >answer
 gives "a refusal" 1 '^repl-ctl: spool: the copies have changed$' \
 	bash -c 'repl-ctl --config etc resolve spool --keep mail1 --yes 2>&1 >/dev/null'
+sides secondary secondary
+sed -i 's/"loses_bytes":[0-9]*,//g' shown
+gives "an agent of an older release" 0 'mail2 +secondary +22222222 +512 blocks, 2 MiB +1 h( 0 min)? ago +not known' ctl resolve spool
+like "$out" 'mail2 loses what it has written alone, how much is not known: ' "what it does not tell is no number"
+unlike "$out" 'up to' "anywhere"
+gives "it would save less than is lost" 1 'older release, which may save less than is lost: restart it' \
+	ctl resolve spool --keep mail1 --yes
+is "$(jq -r .cmd request)" status "so it is not asked to"
+run ctl resolve spool --keep mail1 --yes --no-save --force
+is "$(jq -r .no_save request)" true "nothing saved, it may"
 echo '{"ok":true,"volumes":[{"name":"spool","peers":[{"name":"mail2","reason":"in sync","split":null}]}]}' >shown
 gives "no split" 0 'no split is known with mail2: in sync' ctl resolve spool
 gives "nothing to decide" 1 'nothing to resolve' ctl resolve spool --keep mail1 --yes

@@ -19,6 +19,8 @@ unsigned int op_count, removed, helps;
 bool detached;
 char refusal[REPL_TEXT_MAX], answer[1024], notices[4096], surveyed[4096];
 unsigned int surveys;
+char warning[1024];
+unsigned int warnings;
 
 static uint64_t rng(void *arg)
 {
@@ -32,8 +34,8 @@ struct repl_id id(uint8_t n)
 
 void clear(void)
 {
-	sent_count = closed = dials = taken = op_count = helps = 0;
-	refusal[0] = answer[0] = notices[0] = '\0';
+	sent_count = closed = dials = taken = op_count = helps = warnings = 0;
+	refusal[0] = answer[0] = notices[0] = warning[0] = '\0';
 }
 
 /* "peer-lost mail2 secondary why;" */
@@ -91,6 +93,12 @@ void settle(void)
 		case ACTION_SURVEYED:
 			snprintf(surveyed + strlen(surveyed), sizeof(surveyed) - strlen(surveyed), "%s %u %zu %s;",
 				 a->subject, a->type, a->length, a->text);
+			break;
+		case ACTION_LOG:
+			if (a->level > LOG_LEVEL_WARN)
+				break;
+			warnings++;
+			snprintf(warning, sizeof(warning), "%s", a->text);
 			break;
 		case ACTION_HELP:
 			helps++;

@@ -29,6 +29,8 @@ extern struct repl_extent marked;	/* the first one of the last OP_MARK */
 extern bool detached;			/* the kernel has no such volume */
 extern char refusal[REPL_TEXT_MAX], answer[1024];
 extern char notices[4096];		/* what hooks are told, since clear() */
+extern char warning[1024];		/* the last one that was logged */
+extern unsigned int warnings;
 
 extern char surveyed[4096];		/* "mail2 1 0 why;": a state, bytes, words */
 extern unsigned int surveys;		/* SURVEYs that the shell is to answer */

@@ -48,6 +48,15 @@ enum sim_plant {
 	PLANT_ADRIFT,		/* the kernel goes on without being told to */
 };
 
+struct sim_stage {
+	bool open;			/* the agent knows of it */
+	bool sealed;			/* durable, whole */
+	struct staged what;
+	unsigned int count, at;		/* blocks in it; applied */
+	uint64_t block[SIM_STAGE_MAX], value[SIM_STAGE_MAX];
+	struct sim_pair *owner;		/* of an unsealed one; NULL: none */
+};
+
 struct sim_node {
 	struct sim *sim;
 	unsigned int index;
@@ -57,14 +66,9 @@ struct sim_node {
 	bool powered;
 	unsigned int incarnation;	/* of the agent */
 	bool crashed;			/* its volume was not stopped cleanly */
-	struct {
-		bool sealed;			/* durable, whole */
-		struct staged what;
-		unsigned int count, at;		/* blocks in it; applied */
-		uint64_t block[SIM_STAGE_MAX], value[SIM_STAGE_MAX];
-		uint32_t mask;
-		struct sim_pair *owner;		/* of an unsealed one; NULL: none */
-	} stage;
+	struct sim_stage stage;
+	struct sim_stage unmounted;		/* what was staged, where nobody sees it */
+	bool stage_fixed;			/* no file can be made there, or removed */
 	unsigned int commits;			/* epochs that this copy has become */
 	uint64_t kernel_busy;		/* ops are one at a time */
 	struct core core;
@@ -149,6 +153,11 @@ void sim_power_off(struct sim_node *n);
 void sim_power_on(struct sim_node *n);
 void sim_partition(struct sim *s, unsigned int a, unsigned int b, bool cut);
 void sim_kill_links(struct sim_node *n);
+
+/* The file system with the staging file, while no agent runs: it goes, and comes back as it was. */
+void sim_unmount(struct sim_node *n);
+void sim_mount(struct sim_node *n);
+
 void sim_reset_sessions(struct sim_node *n);
 
 /** sim_primary - "repl-ctl primary"; the answer is in n->request_ok and _text */

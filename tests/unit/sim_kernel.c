@@ -45,6 +45,7 @@ void sk_get(const struct sk *k, struct kernel_volume *v, uint64_t now)
 	v->generation = k->generation;
 	memcpy(v->history, k->history, sizeof(v->history));
 	v->epoch = k->epoch;
+	v->staged = k->staged;
 	v->size = SK_BLOCKS << REPL_BLOCK_SHIFT;
 	v->sb_flags = k->flags;
 	v->gate = (k->gate_join && now < k->gate_until ? REPL_GATE_JOIN : 0) |
@@ -425,6 +426,7 @@ static int follow(struct sk *k, const struct op *op, const char **why)
 	k->uuid = op->id;
 	k->flags |= REPL_SB_IDENTITY;
 	k->flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	k->staged = op->staged.file;
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
 		k->slot[i].flags &= ~(uint32_t)REPL_SS_LIVE;
 	return 0;
@@ -620,8 +622,8 @@ void sk_thaw(struct sk *k)
 	k->gate_join = false;
 }
 
-int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
-	  const char **why)
+static int command(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
+		   const char **why)
 {
 	k->now = now;
 	switch (op->kind) {
@@ -658,4 +660,14 @@ int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
 	default:
 		return refuse(why, EOPNOTSUPP, "not simulated");
 	}
+}
+
+int sk_op(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,
+	  const char **why)
+{
+	int error = command(k, op, link, now, why);
+
+	if (k->flags & REPL_SB_CONSISTENT)
+		k->staged = 0;
+	return error;
 }

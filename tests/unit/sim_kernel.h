@@ -69,6 +69,7 @@ struct sk {
 	bool by_consent;		/* of this term as primary */
 	struct repl_id uuid, copy_id, generation, history[REPL_HISTORY];
 	uint64_t epoch;
+	uint64_t staged;		/* the file that is being applied; 0: none */
 	uint32_t flags;			/* enum repl_super_flags */
 	struct sk_slot slot[SK_SLOTS];
 	uint64_t data[SK_BLOCKS];

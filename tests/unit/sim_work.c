@@ -320,17 +320,35 @@ static void check_given_up(struct sim_node *n, const struct pair *p)
 
 static void drop_stage(struct sim_node *n)
 {
+	n->stage.open = false;
+	n->stage.owner = NULL;
+	if (n->stage_fixed)
+		return;
 	n->stage.sealed = false;
 	n->stage.count = 0;
+}
+
+void sim_unmount(struct sim_node *n)
+{
+	n->stage.open = false;
 	n->stage.owner = NULL;
+	n->unmounted = n->stage;
+	drop_stage(n);
+}
+
+void sim_mount(struct sim_node *n)
+{
+	n->stage = n->unmounted;
 }
 
 void work_start(struct sim_node *n)
 {
-	if (n->stage.sealed)
-		core_staged(n->volume, &n->stage.what);
-	else
+	if (!n->stage.sealed) {
 		drop_stage(n);
+		return;
+	}
+	n->stage.open = true;
+	core_staged(n->volume, &n->stage.what);
 }
 
 static void stage_step(struct sim_event *ev);
@@ -351,22 +369,33 @@ static void apply_some(struct sim_node *n, uint32_t mask)
 		sk_apply(&n->kernel, mask, n->stage.block[n->stage.at], n->stage.value[n->stage.at]);
 }
 
+static void seal_stage(struct sim_node *n, const struct staged *what, struct op_result *r)
+{
+	if (!n->stage.open || !n->stage.count)
+		return;
+	r->moved.sent_bytes = n->stage.count * REPL_BLOCK_BYTES;
+	n->stage.what = *what;
+	n->stage.what.bytes = r->moved.sent_bytes;
+	n->stage.what.file = ++n->sim->serial;
+	n->stage.sealed = true;
+	r->staged = &n->stage.what;
+}
+
 static void stage_step(struct sim_event *ev)
 {
 	struct sim_node *n = ev->node;
 	struct op_result r = { 0 };
 
-	if (sim_random(n->sim, 1000) < n->sim->op_failures) {
+	if (sim_random(n->sim, 1000) < n->sim->op_failures ||
+	    (ev->op.kind == OP_STAGE_DROP && n->stage_fixed)) {
 		r.error = -EIO;
 		r.text = "a failure that the test made";
+		n->stage.open &= ev->op.kind != OP_STAGE_DROP;
 	} else if (ev->op.kind == OP_STAGE_SEAL) {
-		r.moved.sent_bytes = n->stage.count * REPL_BLOCK_BYTES;
-		n->stage.what = ev->op.staged;
-		n->stage.what.bytes = r.moved.sent_bytes;
-		n->stage.sealed = n->stage.count;
+		seal_stage(n, &ev->op.staged, &r);
 	} else if (ev->op.kind == OP_STAGE_DROP) {
 		drop_stage(n);
-	} else if (!n->stage.sealed) {
+	} else if (!n->stage.open || !n->stage.sealed) {
 		sim_broke(n->sim, "what is applied was staged, and whole", n->name);
 	} else if (n->stage.at < n->stage.count) {
 		apply_some(n, ev->op.mask);
@@ -377,6 +406,36 @@ static void stage_step(struct sim_event *ev)
 	}
 	n->core.now = n->sim->now;
 	core_op_done(ev->volume, NULL, ev->op.kind, ev->op.turn, &r);
+}
+
+/* At once, as the shell does. */
+static void clean_stage(struct sim_node *n, const struct op *op)
+{
+	bool fails = n->stage_fixed || sim_random(n->sim, 1000) < n->sim->op_failures;
+
+	if (!fails && !n->stage.open)
+		drop_stage(n);
+	sim_op_done(n, n->volume, NULL, op->kind, op->turn, fails ? -EIO : 0, "a failure that the test made");
+}
+
+/* A delta is to be staged, if there can be a file for it. */
+static void open_stage(struct sim_node *n, struct sim_pair *io, const struct op *op)
+{
+	struct op_result r = { .error = -EROFS, .staging = true, .text = "no file can be made" };
+
+	if (n->stage.owner == io)
+		return;
+	if (n->stage_fixed) {
+		io->applying = false;
+		n->core.now = n->sim->now;
+		core_op_done(io->pair->volume, io->pair, op->kind, op->turn, &r);
+		return;
+	}
+	if (n->stage.sealed && !(n->kernel.flags & REPL_SB_CONSISTENT))
+		sim_broke(n->sim, "a file that may be needed is not written over", n->name);
+	drop_stage(n);
+	n->stage.open = true;
+	n->stage.owner = io;
 }
 
 static void begin_stage(struct sim_node *n, const struct op *op)
@@ -656,17 +715,16 @@ void work_begin(struct sim_node *n, struct action *a)
 		sim_io(a->pair)->apply_turn = a->op.turn;
 		sim_io(a->pair)->apply_mask = a->op.mask;
 		sim_io(a->pair)->staging = a->op.stage;
-		if (a->op.stage && n->stage.owner != sim_io(a->pair)) {
-			if (n->stage.sealed && !(n->kernel.flags & REPL_SB_CONSISTENT))
-				sim_broke(s, "a file that may be needed is not written over", n->name);
-			drop_stage(n);
-			n->stage.owner = sim_io(a->pair);
-		}
+		if (a->op.stage)
+			open_stage(n, sim_io(a->pair), &a->op);
 		return;
 	case OP_STAGE_SEAL:
 	case OP_STAGE_APPLY:
 	case OP_STAGE_DROP:
 		begin_stage(n, &a->op);
+		return;
+	case OP_STAGE_CLEAN:
+		clean_stage(n, &a->op);
 		return;
 	case OP_SAVE:
 		save(n, a->pair, &a->op);

@@ -410,6 +410,21 @@ static void unreadable(struct end *e, const char *path)
 	ok(stage_find(&e->vio, "follower", &found, &err) > 0 && found.epoch == 3, "staged: later it can be read");
 }
 
+static void is_left(struct end *e, const char *path)
+{
+	struct op drop = { .kind = OP_STAGE_DROP }, clean = { .kind = OP_STAGE_CLEAN };
+	int fd;
+
+	need(!mkdir(path, 0700), "what is no file, in its place");
+	redo_step(e, REDO_DROP, stage_drop, &drop);
+	is_number(e->volume->redo.step, REDO_LEFT, "staged: one that cannot be removed is remembered");
+	fd = rmdir(path) ? -1 : open(path, O_CREAT | O_WRONLY, 0600);
+	need(fd >= 0, "a file again");
+	close(fd);
+	redo_step(e, REDO_LEFT, stage_clean, &clean);
+	ok(e->volume->redo.step == REDO_NONE && access(path, F_OK), "staged: and removed when it can be");
+}
+
 static void staged(bool full)
 {
 	static uint8_t expected[BLOCKS][REPL_BLOCK_BYTES];
@@ -447,6 +462,7 @@ static void staged(bool full)
 		stage_forget(&e.vio);
 		ok(stage_find(&e.vio, "follower", &found, &err) > 0 && found.epoch == 3 && found.base_epoch == 2 &&
 		   found.generation.b[0] == 7 && found.bytes, "staged: a whole file is found again");
+		ok(found.file && found.file == e.volume->redo.what.file, "staged: by the name that it was made whole with");
 		unreadable(&e, path);
 		/* In the middle of a payload; then as it was. */
 		damage(&e, (off_t)e.vio.stage->at - 9);
@@ -461,6 +477,7 @@ static void staged(bool full)
 		damage(&e, 100);
 		stage_forget(&e.vio);
 		ok(!stage_find(&e.vio, "follower", &found, &err) && access(path, F_OK), "staged: one that is not whole is removed");
+		is_left(&e, path);
 	}
 	close_end(&e);
 	snprintf(path, sizeof(path), "%s/deep/er", dir);

@@ -25,6 +25,8 @@ static void applied_directly(void)
 	follow(1);
 	msg_pack_delta(&d, &m);
 	hear(1, REPL_MSG_DELTA_BEGIN, &m, sizeof(m));
+	ok(op_count && ops[op_count - 1].kind == OP_FOLLOW && !ops[op_count - 1].staged.file,
+	   "what is copied directly is given up for no file");
 	done(OP_FOLLOW, 0);
 	ok(op_count && ops[op_count - 1].kind == OP_DELTA_APPLY && ops[op_count - 1].mask == 0xe,
 	   "what is applied directly is marked for all slots but the leader's: %x", ops[op_count - 1].mask);
@@ -127,13 +129,14 @@ static void found(const struct staged *what, int error)
 /* What makes this copy consistent again may be in a file that cannot be read just now. */
 static void unread(void)
 {
-	struct staged what = { .base_generation = id(1), .generation = id(2) };
+	struct staged what = { .base_generation = id(1), .generation = id(2), .file = 9 };
 	struct copy c;
 
 	begin(false);
 	equal_copies(&c);
 	memcpy(what.key, peer->key, sizeof(what.key));
 	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	kernel.staged = 9;
 	core_unread(volume, "it cannot be read");
 	core_get(volume);
 	tick(0);
@@ -278,9 +281,9 @@ static void by_force(void)
 	settle();
 }
 
-static void volume_done(enum op_kind kind, int error)
+static void of_the_volume(enum op_kind kind, int error, const char *text, const struct staged *what)
 {
-	struct op_result r = { .error = error, .text = "an error that passes" };
+	struct op_result r = { .error = error, .text = text, .staged = what, .moved.sent_bytes = 4096 };
 
 	need(op_count && ops[op_count - 1].kind == kind, op_name(kind));
 	core_op_done(volume, NULL, kind, 0, &r);
@@ -290,13 +293,14 @@ static void volume_done(enum op_kind kind, int error)
 /* It will be whole before it is promoted: so says who is told nothing else. */
 static void forced_while_applied(void)
 {
-	struct staged what = { .base_generation = id(1), .generation = id(2) };
+	struct staged what = { .base_generation = id(1), .generation = id(2), .file = 9 };
 	struct copy c;
 
 	begin(false);
 	equal_copies(&c);
 	memcpy(what.key, peer->key, sizeof(what.key));
 	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	kernel.staged = 9;
 	core_staged(volume, &what);
 	core_get(volume);
 	settle();
@@ -309,8 +313,95 @@ static void forced_while_applied(void)
 	   "if that fails nothing is dropped, and it ends: %s", answer);
 	by_force();
 	ok(op_count == 1 && ops[0].kind == OP_STAGE_DROP, "said again, it takes the copy as it is");
-	volume_done(OP_STAGE_DROP, 0);
+	of_the_volume(OP_STAGE_DROP, 0, NULL, NULL);
 	ok(ops[op_count - 1].kind == OP_ROLE, "and begins");
+	end();
+}
+
+/* A file that begins where this copy is, which is not consistent since the superblock says @named. */
+static enum op_kind finds(uint64_t named)
+{
+	struct staged what = { .base_generation = id(1), .generation = id(2), .file = 9 };
+	enum op_kind kind;
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	memcpy(what.key, peer->key, sizeof(what.key));
+	kernel.sb_flags &= ~(uint32_t)REPL_SB_CONSISTENT;
+	kernel.staged = named;
+	core_staged(volume, &what);
+	core_get(volume);
+	tick(0);
+	need(op_count, "something is done about it");
+	kind = ops[op_count - 1].kind;
+	end();
+	return kind;
+}
+
+/* Newer blocks may have come since it was in sight last. */
+static void named(void)
+{
+	struct staged what = { .base_generation = id(1), .generation = id(2), .file = 9 };
+	struct copy c;
+
+	is_text(op_name(finds(9)), op_name(OP_STAGE_APPLY), "the file that the superblock names is applied");
+	is_text(op_name(finds(8)), op_name(OP_STAGE_DROP), "another one is not");
+	is_text(op_name(finds(0)), op_name(OP_STAGE_DROP), "nor is any when it names none");
+	begin(false);
+	equal_copies(&c);
+	memcpy(what.key, peer->key, sizeof(what.key));
+	core_get(volume);
+	settle();
+	redo_begin(pair, &c);
+	settle();
+	of_the_volume(OP_STAGE_SEAL, 0, NULL, &what);
+	ok(ops[op_count - 1].kind == OP_FOLLOW && ops[op_count - 1].staged.file == 9,
+	   "this copy is given up for the file that was made whole");
+	end();
+}
+
+/* It is void, and must keep nobody from catching up, or from becoming primary. */
+static void left(void)
+{
+	static const char why[] = "/staging/file cannot be removed: Read-only file system";
+	struct staged what = { .base_generation = id(1), .generation = id(2), .file = 9 };
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	core_staged(volume, &what);
+	core_get(volume);
+	settle();
+	of_the_volume(OP_STAGE_DROP, -EROFS, why, NULL);
+	ok(!redo_active(volume) && warnings == 1 && strstr(warning, why) && strstr(warning, "remove it"),
+	   "a file that cannot be removed holds up nothing: %s", warning);
+	for (unsigned int i = 0; i < 20; i++) {
+		clear();
+		tick(CORE_FULL_MS);
+		of_the_volume(OP_STAGE_CLEAN, -EROFS, why, NULL);
+		need(!warnings, "it is said once");
+	}
+	ok(core_deadline(&core) > core.now, "it is tried again, with pauses");
+	tick(CORE_FULL_MS);
+	redo_begin(pair, &c);
+	settle();
+	of_the_volume(OP_STAGE_SEAL, 0, NULL, &what);
+	is_number(volume->redo.step, REDO_GIVE_UP, "meanwhile a new one may be made, and whole");
+	core_op_done(volume, NULL, OP_STAGE_CLEAN, 0, &(struct op_result){ .error = 0 });
+	settle();
+	is_number(volume->redo.step, REDO_GIVE_UP, "with which what was left has nothing to do");
+	end();
+	begin(false);
+	core_staged(volume, &what);
+	core_get(volume);
+	settle();
+	of_the_volume(OP_STAGE_DROP, -EROFS, why, NULL);
+	tick(CORE_FULL_MS);
+	of_the_volume(OP_STAGE_CLEAN, 0, NULL, NULL);
+	clear();
+	tick(CORE_FULL_MS);
+	ok(volume->redo.step == REDO_NONE && !op_count, "gone, it is not removed again");
 	end();
 }
 
@@ -323,6 +414,8 @@ int main(void)
 	records_alone(REPL_LINK_CLOSING);
 	served_by_another();
 	unread();
+	named();
+	left();
 	instants();
 	follows_meanwhile();
 	return tap_end();

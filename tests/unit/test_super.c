@@ -139,7 +139,7 @@ static void test_header(void)
 	refuses(memset(sb.name, 'x', 64), EINVAL, "not terminated");
 	refuses(sb.name[63] = 1, EINVAL, "follow the end");
 	refuses(sb.name[0] = 27, EINVAL, "printable");
-	refuses(sb.reserved[511] = 1, EINVAL, "reserved");
+	refuses(sb.reserved[503] = 1, EINVAL, "reserved");
 	refuses(sb.reserved2[0] = 1, EINVAL, "reserved");
 }
 

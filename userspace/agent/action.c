@@ -72,6 +72,7 @@ const char *op_name(enum op_kind kind)
 		[OP_STAGE_SEAL] = "complete the staging file",
 		[OP_STAGE_APPLY] = "apply what was staged",
 		[OP_STAGE_DROP] = "remove the staging file",
+		[OP_STAGE_CLEAN] = "remove an old staging file",
 		[OP_STAGE_FIND] = "read the staging file",
 		[OP_SAVE] = "save what only this copy has",
 		[OP_VERIFY_OPEN] = "open the digests",

@@ -76,6 +76,7 @@ enum op_kind {
 	OP_STAGE_SEAL,		/* the volume's staging file is whole; 'moved' says how much is in it */
 	OP_STAGE_APPLY,		/* its blocks, marked for the slots of 'mask' first, and flushed */
 	OP_STAGE_DROP,
+	OP_STAGE_CLEAN,		/* the same of an old one, unless a new one has taken its place */
 	OP_STAGE_FIND,		/* once more what could not be read at the start; 'staged' says what it is */
 	OP_SAVE,		/* the blocks of the cut as a stream; done: durable, 'text' is the file */
 	/* What a verify does, of pair->verify.  compare.c. */
@@ -106,7 +107,7 @@ struct op {
 	struct msg_link link;
 	bool stage;		/* OP_DELTA_APPLY: into the staging file */
 	bool follow;		/* OP_RECORD */
-	struct staged staged;	/* OP_STAGE_SEAL */
+	struct staged staged;	/* OP_STAGE_SEAL; OP_FOLLOW: its 'file' is applied then */
 	bool dial;		/* OP_LINK_OPEN: this side connects */
 	struct repl_extent *extents;	/* OP_MARK: owned by the action */
 	size_t extent_count;
@@ -117,7 +118,7 @@ struct op_result {
 	bool staging;		/* it was the staging file that failed, nothing else */
 	const char *text;	/* why; OP_SAVE: where; or NULL */
 	struct msg_moved moved;	/* OP_DELTA_SEND, OP_DELTA_APPLY */
-	const struct staged *staged;	/* OP_STAGE_FIND */
+	const struct staged *staged;	/* OP_STAGE_FIND; OP_STAGE_SEAL, unless it is empty */
 };
 
 struct action {

@@ -136,6 +136,9 @@ static void begin(struct agent *a, const struct action *act)
 	case OP_STAGE_DROP:
 		stage_drop(a, act->volume, op);
 		break;
+	case OP_STAGE_CLEAN:
+		stage_clean(a, act->volume, op);
+		break;
 	case OP_STAGE_FIND:
 		stage_look(a, act->volume);
 		break;

@@ -330,10 +330,14 @@ static void find_staged(struct volume *v, const struct kernel_volume *k)
 
 	if (ret > 0)
 		core_staged(v, &staged);
-	else if (ret && (k->sb_flags & REPL_SB_IDENTITY) && !(k->sb_flags & REPL_SB_CONSISTENT))
+	else if (ret && k->staged)
 		core_unread(v, e.text);
 	else if (ret)
 		log_warn(v->name, "%s; this copy does not need it", e.text);
+	else if (k->staged)
+		log_warn(v->name, "what was being applied is not in %s, and this copy is not consistent without "
+			 "it, until it has caught up: if it lies on a file system that is not mounted, mount that, and "
+			 "restart the agent before it has begun to", agent_volume_io(v)->staging_dir);
 }
 
 /* The kernel has it: the core's turn.  Takes the data descriptor. */

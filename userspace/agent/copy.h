@@ -42,6 +42,7 @@ struct staged {
 	uint64_t base_epoch;
 	uint8_t key[REPL_KEY_BYTES];	/* of the node that was followed */
 	uint64_t bytes;			/* in blocks, and of zeroes */
+	uint64_t file;			/* names it, as repl_super.staged does; 0: there is none */
 };
 
 /** copy_slot - the slot that belongs to a peer's public key, or NULL */

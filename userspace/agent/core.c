@@ -369,7 +369,7 @@ uint64_t core_deadline(const struct core *c)
 		}
 		sooner(&at, v->task.deadline);
 		sooner(&at, v->disclaim_at);
-		if (v->redo.step == REDO_WAIT)
+		if (v->redo.step == REDO_WAIT || v->redo.step == REDO_LEFT)
 			sooner(&at, v->redo.at);
 		sooner(&at, v->get_at);
 		sooner(&at, v->fill_at);

@@ -349,6 +349,7 @@ enum redo_step {
 	REDO_LOOK,			/* the next snapshot decides */
 	REDO_WAIT,			/* until ->at; it has failed */
 	REDO_FIND,			/* the file, which could not be read before */
+	REDO_LEFT,			/* over, but the file cannot be removed: again at ->at */
 };
 
 /* What was staged becomes this copy; redo.h. */
@@ -459,6 +460,7 @@ struct volume {
 	const struct pair *served;	/* secondary here, and this pair's peer is primary and live */
 	struct task task;
 	struct redo redo;
+	bool stage_left;		/* that a staging file cannot be removed was said */
 	struct arbiter arbiter;
 	unsigned int pending;		/* ops of the volume itself */
 	const struct core_peer *consent_to;

@@ -128,9 +128,10 @@ static int begin(struct agent *a, struct volume *v, struct pair *p, const struct
 		return kernel_slot_set(a->kernel, minor, op->slot, (enum repl_slot_kind)op->flags,
 				       op->key, &op->id, e);
 	case OP_FOLLOW:
-		if (p && stage_clear(agent_volume_io(v), e))
-			return -EIO;
-		return kernel_follow(a->kernel, minor, op->slot, &op->id, e);
+		/* One that cannot be removed is void, too: the superblock names none then. */
+		if (p)
+			stage_clear(agent_volume_io(v));
+		return kernel_follow(a->kernel, minor, op->slot, &op->id, op->staged.file, e);
 	case OP_MARK:
 		return kernel_mark(a->kernel, minor, op->mask, op->extents, op->extent_count, e);
 	case OP_FREEZE:

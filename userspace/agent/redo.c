@@ -20,7 +20,7 @@ static void step(struct volume *v, enum redo_step next, struct op *op)
 
 bool redo_active(const struct volume *v)
 {
-	return v->redo.step != REDO_NONE;
+	return v->redo.step != REDO_NONE && v->redo.step != REDO_LEFT;
 }
 
 bool redo_stuck(const struct volume *v)
@@ -87,6 +87,11 @@ static void look(struct volume *v)
 	core_get(v);
 }
 
+static const char *words(const struct op_result *r)
+{
+	return r->text && r->text[0] ? r->text : strerror(-r->error);
+}
+
 static void end(struct volume *v)
 {
 	struct redo was = v->redo;
@@ -95,6 +100,48 @@ static void end(struct volume *v)
 	core_get(v);
 	if (was.pair && was.pair->turn == was.turn)
 		follow_redone(was.pair, was.error, was.why);
+}
+
+static void clean_later(struct volume *v)
+{
+	v->redo.at = v->core->now + core_backoff(v->core, CORE_RETRY_MAX_MS, CORE_FULL_MS,
+						 v->redo.failures++);
+}
+
+/*
+ * Nothing waits for it: the superblock names this file no more, or is about to be overruled, so
+ * that nobody applies it, whatever becomes of this copy.  Only its room and its name are in use.
+ */
+static void left(struct volume *v, const struct op_result *r)
+{
+	if (!v->stage_left)
+		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "%s; what is in it is not applied any more, but nothing "
+			 "else can be staged before it is gone: let the agent remove files there, or remove it; "
+			 "it is tried again", words(r));
+	v->stage_left = true;
+	end(v);
+	v->redo.step = REDO_LEFT;
+	clean_later(v);
+}
+
+static void gone(struct volume *v)
+{
+	if (v->stage_left)
+		core_log(v->core, LOG_LEVEL_INFO, v, NULL, "the old staging file is gone");
+	v->stage_left = false;
+}
+
+static void cleaned(struct volume *v, const struct op_result *r)
+{
+	/* Else a new file was made meanwhile, which took the old one away. */
+	if (v->redo.step != REDO_LEFT)
+		return;
+	if (r->error) {
+		clean_later(v);
+		return;
+	}
+	gone(v);
+	v->redo = (struct redo){ 0 };
 }
 
 void redo_begin(struct pair *p, const struct copy *to)
@@ -125,8 +172,7 @@ static void again(struct volume *v, enum op_kind kind, const struct op_result *r
 {
 	struct redo *redo = &v->redo;
 
-	snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind),
-		 r->text && r->text[0] ? r->text : strerror(-r->error));
+	snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind), words(r));
 	if (!redo->failures)
 		core_log(v->core, LOG_LEVEL_ERROR, v, NULL, "%s; this copy is not consistent until it "
 			 "can, and it is tried again", redo->why);
@@ -184,14 +230,10 @@ static void failed(struct volume *v, enum op_kind kind, const struct op_result *
 	} else if (redo->step == REDO_APPLY || (redo->step == REDO_RECORD && redo->what.bytes)) {
 		again(v, kind, r);
 	} else if (redo->step == REDO_DROP) {
-		/* It names the epoch that it began at, and this copy has left that. */
-		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "the staging file cannot be removed: %s",
-			 r->text ? r->text : strerror(-r->error));
-		end(v);
+		left(v, r);
 	} else {
 		redo->error = r->error;
-		snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind),
-			 r->text && r->text[0] ? r->text : strerror(-r->error));
+		snprintf(redo->why, sizeof(redo->why), "could not %s: %s", op_name(kind), words(r));
 		if (redo->step == REDO_GIVE_UP && redo->failures)
 			again(v, kind, r);
 		else if (redo->step == REDO_GIVE_UP)
@@ -201,24 +243,14 @@ static void failed(struct volume *v, enum op_kind kind, const struct op_result *
 	}
 }
 
-bool redo_op_done(struct volume *v, enum op_kind kind, const struct op_result *r)
+static void went_well(struct volume *v, const struct op_result *r)
 {
 	struct redo *redo = &v->redo;
 
-	if (kind != OP_STAGE_SEAL && kind != OP_FOLLOW && kind != OP_STAGE_APPLY &&
-	    kind != OP_RECORD && kind != OP_STAGE_DROP && kind != OP_STAGE_FIND)
-		return false;
-	if (kind == OP_STAGE_FIND) {
-		found(v, r);
-		return true;
-	}
-	if (r->error) {
-		failed(v, kind, r);
-		return true;
-	}
 	switch (redo->step) {
 	case REDO_SEAL:
 		redo->what.bytes = r->moved.sent_bytes + r->moved.zero_bytes;
+		redo->what.file = r->staged ? r->staged->file : 0;
 		if (redo->what.bytes)
 			give_up(v);
 		else
@@ -236,10 +268,38 @@ bool redo_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 		drop(v);
 		break;
 	default:
+		gone(v);
 		end(v);
 		break;
 	}
+}
+
+bool redo_op_done(struct volume *v, enum op_kind kind, const struct op_result *r)
+{
+	if (kind != OP_STAGE_SEAL && kind != OP_FOLLOW && kind != OP_STAGE_APPLY &&
+	    kind != OP_RECORD && kind != OP_STAGE_DROP && kind != OP_STAGE_FIND &&
+	    kind != OP_STAGE_CLEAN)
+		return false;
+	if (kind == OP_STAGE_FIND)
+		found(v, r);
+	else if (kind == OP_STAGE_CLEAN)
+		cleaned(v, r);
+	else if (r->error)
+		failed(v, kind, r);
+	else
+		went_well(v, r);
 	return true;
+}
+
+/*
+ * Whether the superblock says that this very file is being applied.  That the file begins where
+ * this copy is would not do: it may have been out of sight, on a file system that was not mounted,
+ * while newer blocks came directly, and a copy that they are in is of the generation that it was.
+ */
+static bool names(const struct volume *v, const struct staged *what)
+{
+	return what->file && what->file == v->k.staged && what->base_epoch == v->k.epoch &&
+	       id_equal(&what->base_generation, &v->k.generation);
 }
 
 static void resume(struct volume *v)
@@ -249,10 +309,9 @@ static void resume(struct volume *v)
 
 	if (v->k.sb_flags & REPL_SB_CONSISTENT) {
 		drop(v);
-	} else if (!id_equal(&what->base_generation, &v->k.generation) ||
-		   what->base_epoch != v->k.epoch) {
-		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "a staging file was found that begins at "
-			 "another epoch than this copy's: it is of no use");
+	} else if (!names(v, what)) {
+		core_log(v->core, LOG_LEVEL_WARN, v, NULL, "a staging file was found that this copy does not "
+			 "wait for: what is in it is older than this copy, or for another one");
 		drop(v);
 	} else if (leader_slot(v) < 0) {
 		lost(v, "the node that it came from has no slot any more");
@@ -275,14 +334,18 @@ void redo_snapshot(struct volume *v)
 
 void redo_tick(struct volume *v)
 {
-	struct op op = { .kind = OP_STAGE_FIND };
+	struct op op = { .kind = OP_STAGE_FIND }, clean = { .kind = OP_STAGE_CLEAN };
 
-	if (v->redo.step != REDO_WAIT || v->core->now < v->redo.at)
+	if (!v->redo.at || v->core->now < v->redo.at)
 		return;
-	if (v->redo.unread)
+	if (v->redo.step == REDO_LEFT) {
+		v->redo.at = 0;
+		core_op(v, NULL, &clean);
+	} else if (v->redo.step == REDO_WAIT && v->redo.unread) {
 		step(v, REDO_FIND, &op);
-	else
+	} else if (v->redo.step == REDO_WAIT) {
 		look(v);
+	}
 }
 
 void core_staged(struct volume *v, const struct staged *what)

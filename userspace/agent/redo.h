@@ -14,11 +14,12 @@
  * crash the agent finds the file, and goes on where the superblock says that it was:
  *
  *	consistent: the file was never needed, or is no longer; it goes
- *	not consistent, and of the generation and epoch that the file begins at: APPLY
- *	not consistent, of another: the file belongs to something else; it goes
+ *	not consistent, and the superblock names this file: APPLY
+ *	not consistent, and it names another or none: newer blocks have come since, or may have; it goes
  *
- * A file that is there and cannot be read says nothing of itself.  If this copy is not consistent
- * it is looked at again, until it can be read, or is gone.
+ * A file that is there and cannot be read says nothing of itself.  If the superblock names one
+ * it is looked at again, until it can be read, or is gone.  One that should go and cannot be removed
+ * is void by the same rule: it holds up nothing but what would be staged next, and is tried again.
  *
  * When nothing was staged the content is the new epoch's already: SEAL, RECORD, DROP.
  */

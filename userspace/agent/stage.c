@@ -193,11 +193,34 @@ static void fill_header(struct stage *st, const struct volume_io *vio, const str
 	h->crc = htole32(super_crc32c(h, sizeof(*h)));
 }
 
+/* Its checksum, and a random number: another file with that name is not to be expected. */
+static uint64_t name_of(const struct repl_stage_header *h)
+{
+	uint64_t name = le32toh(h->crc) | (uint64_t)le32toh(h->file) << 32;
+
+	return name ? name : 1;
+}
+
+static void tell(const struct repl_stage_header *h, struct staged *what)
+{
+	*what = (struct staged){
+		.uuid = h->uuid, .generation = h->generation, .epoch = le64toh(h->epoch),
+		.base_generation = h->base_generation, .base_epoch = le64toh(h->base_epoch),
+		.bytes = le64toh(h->bytes), .file = name_of(h),
+	};
+	memcpy(what->key, h->key, sizeof(what->key));
+	memcpy(what->history, h->history, sizeof(what->history));
+}
+
 static void sealed(struct stage *st, int error)
 {
-	struct op_result r = { .error = error, .staging = error, .moved.sent_bytes = st->bytes };
+	struct staged what;
+	struct op_result r = {
+		.error = error, .staging = error, .moved.sent_bytes = st->bytes, .staged = &what,
+	};
 	char text[CONFIG_STAGING_DIR_MAX + 160];
 
+	tell(&st->header, &what);
 	if (error) {
 		snprintf(text, sizeof(text), "%s cannot be made durable: %s", st->path, strerror(-error));
 		r.text = text;
@@ -256,20 +279,31 @@ void stage_seal(struct agent *a, struct volume *v, const struct op *op)
 	seal_next(st);
 }
 
-void stage_drop(struct agent *a, struct volume *v, const struct op *op)
+static void removed(struct agent *a, struct volume *v, enum op_kind kind, int ret)
 {
-	int ret = remove_file(agent_volume_io(v));
+	char path[CONFIG_STAGING_DIR_MAX + 64], text[sizeof(path) + 80];
 
-	(void)op;
-	agent_op_done(a, v, NULL, OP_STAGE_DROP, 0, ret, ret ? strerror(-ret) : NULL);
+	path_of(agent_volume_io(v), path);
+	snprintf(text, sizeof(text), "%s cannot be removed: %s", path, strerror(-ret));
+	agent_op_done(a, v, NULL, kind, 0, ret, text);
 }
 
-int stage_clear(struct volume_io *vio, struct err *e)
+void stage_drop(struct agent *a, struct volume *v, const struct op *op)
 {
-	int ret = remove_file(vio);
+	removed(a, v, op->kind, remove_file(agent_volume_io(v)));
+}
 
-	return ret ? err_set(e, -ret, "an old staging file in %s cannot be removed: %s",
-			     vio->staging_dir, strerror(-ret)) : 0;
+void stage_clean(struct agent *a, struct volume *v, const struct op *op)
+{
+	struct volume_io *vio = agent_volume_io(v);
+
+	/* Who has made a new one has removed the old one before. */
+	removed(a, v, op->kind, vio->stage ? 0 : remove_file(vio));
+}
+
+void stage_clear(struct volume_io *vio)
+{
+	remove_file(vio);
 }
 
 void stage_abandon(struct pair_io *io)
@@ -291,17 +325,6 @@ static bool is_good(const struct repl_stage_header *h, const struct volume_io *v
 	       le32toh(h->version) == REPL_STAGE_VERSION &&
 	       le32toh(h->crc) == super_crc32c(&copy, sizeof(copy)) &&
 	       id_equal(&h->copy_id, &vio->copy_id);
-}
-
-static void tell(const struct repl_stage_header *h, struct staged *what)
-{
-	*what = (struct staged){
-		.uuid = h->uuid, .generation = h->generation, .epoch = le64toh(h->epoch),
-		.base_generation = h->base_generation, .base_epoch = le64toh(h->base_epoch),
-		.bytes = le64toh(h->bytes),
-	};
-	memcpy(what->key, h->key, sizeof(what->key));
-	memcpy(what->history, h->history, sizeof(what->history));
 }
 
 int stage_find(struct volume_io *vio, const char *name, struct staged *what, struct err *e)

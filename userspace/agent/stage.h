@@ -59,8 +59,11 @@ void stage_seal(struct agent *a, struct volume *v, const struct op *op);
 /** stage_drop - OP_STAGE_DROP */
 void stage_drop(struct agent *a, struct volume *v, const struct op *op);
 
-/** stage_clear - before this copy is given up to be copied directly: no file can speak for it. Return: 0 or -errno */
-int stage_clear(struct volume_io *vio, struct err *e);
+/** stage_clean - OP_STAGE_CLEAN */
+void stage_clean(struct agent *a, struct volume *v, const struct op *op);
+
+/** stage_clear - this copy is about to be copied directly: whatever is staged goes, if it can */
+void stage_clear(struct volume_io *vio);
 
 /** stage_abandon - the pair has left: a file that it added to goes */
 void stage_abandon(struct pair_io *io);

@@ -20,7 +20,7 @@
 #include "err.h"
 #include "units.h"
 
-enum { SHORT_ID = 8, STATUS_MS = 10000 };
+enum { SHORT_ID = 8, STATUS_MS = 10000, LOSES_MAX = UNITS_TEXT_MAX + 24 };
 
 struct resolve {
 	const struct ctl *ctl;
@@ -75,6 +75,26 @@ static const json_t *volume(const struct resolve *r)
 	return NULL;
 }
 
+/*
+ * An agent of an older release counts only what the side's own map has.  That may be less than is
+ * lost, and what it would save is as much less.
+ */
+static bool tells_losses(const json_t *s)
+{
+	return json_is_integer(json_object_get(s, "loses_bytes"));
+}
+
+static const char *losses(const json_t *s, char to[LOSES_MAX])
+{
+	char bytes[UNITS_TEXT_MAX];
+
+	if (tells_losses(s))
+		snprintf(to, LOSES_MAX, "up to %s", units_format_bytes(bytes_of(s, "loses_bytes"), bytes));
+	else
+		snprintf(to, LOSES_MAX, "how much is not known");
+	return to;
+}
+
 /* -- telling --------------------------------------------------------------- */
 
 enum column { COL_NODE, COL_ROLE, COL_GENERATION, COL_CHANGED, COL_SINCE, COL_LOSES, COL_COUNT };
@@ -83,14 +103,13 @@ static int add_side(struct libscols_table *table, const json_t *s)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	char generation[SHORT_ID + 1], changed[128], bytes[UNITS_TEXT_MAX], since[UNITS_TEXT_MAX + 8];
-	char loses[UNITS_TEXT_MAX + 8];
+	char loses[LOSES_MAX];
 	json_int_t blocks = json_integer_value(json_object_get(s, "blocks"));
 	const json_t *alone = json_object_get(s, "alone_ms");
 
 	snprintf(generation, sizeof(generation), "%s", text_of(s, "generation"));
 	snprintf(changed, sizeof(changed), "%" JSON_INTEGER_FORMAT " block%s, %s", blocks,
 		 blocks == 1 ? "" : "s", units_format_bytes(bytes_of(s, "bytes"), bytes));
-	snprintf(loses, sizeof(loses), "up to %s", units_format_bytes(bytes_of(s, "loses_bytes"), bytes));
 	strcpy(since, "not known");
 	if (json_is_integer(alone)) {
 		units_format_duration((uint64_t)json_integer_value(alone), since);
@@ -101,7 +120,7 @@ static int add_side(struct libscols_table *table, const json_t *s)
 	    scols_line_set_data(line, COL_GENERATION, generation) ||
 	    scols_line_set_data(line, COL_CHANGED, changed) ||
 	    scols_line_set_data(line, COL_SINCE, since) ||
-	    scols_line_set_data(line, COL_LOSES, loses))
+	    scols_line_set_data(line, COL_LOSES, tells_losses(s) ? losses(s, loses) : "not known"))
 		return -1;
 	return 0;
 }
@@ -127,16 +146,17 @@ static void print_table(const json_t *split)
 
 static void print_way(const struct resolve *r, const json_t *keep, const json_t *lose)
 {
-	char bytes[UNITS_TEXT_MAX];
+	char how_much[LOSES_MAX];
 
-	units_format_bytes(bytes_of(lose, "loses_bytes"), bytes);
 	printf("To keep %s: repl-ctl resolve %s --keep %s\n", text_of(keep, "node"), r->volume,
 	       text_of(keep, "node"));
 	if (!strcmp(text_of(lose, "role"), "primary"))
 		printf("  %s is primary: end what uses it and make it secondary first\n",
 		       text_of(lose, "node"));
-	printf("  %s loses what it has written alone, up to %s: saved in a file on %s first\n",
-	       text_of(lose, "node"), bytes, text_of(lose, "node"));
+	printf("  %s loses what it has written alone, %s: saved in a file on %s first\n",
+	       text_of(lose, "node"), losses(lose, how_much), text_of(lose, "node"));
+	if (!tells_losses(lose))
+		printf("  but the repl-agent here is of an older release, and may save less: restart it, then look again\n");
 }
 
 static void print_split(const struct resolve *r, const json_t *split)
@@ -169,7 +189,7 @@ static int no_split(const struct resolve *r, const json_t *v)
 
 static bool confirmed(const struct resolve *r, const json_t *keep, const json_t *lose)
 {
-	char line[16] = "", bytes[UNITS_TEXT_MAX];
+	char line[16] = "", how_much[LOSES_MAX];
 
 	if (r->yes)
 		return true;
@@ -178,9 +198,9 @@ static bool confirmed(const struct resolve *r, const json_t *keep, const json_t 
 		return false;
 	}
 	fflush(stdout);
-	fprintf(stderr, "%s is kept. What %s has written alone, up to %s, %s. Go on? [yes/no] ",
+	fprintf(stderr, "%s is kept. What %s has written alone, %s, %s. Go on? [yes/no] ",
 		text_of(keep, "node"), text_of(lose, "node"),
-		units_format_bytes(bytes_of(lose, "loses_bytes"), bytes),
+		losses(lose, how_much),
 		r->no_save ? "is LOST, nothing is saved" : "is saved in a file on it and then overwritten");
 	if (fgets(line, sizeof(line), stdin) && !strcmp(line, "yes\n"))
 		return true;
@@ -204,6 +224,9 @@ static int decide(const struct resolve *r, const json_t *keep, const json_t *los
 	if (!strcmp(text_of(lose, "role"), "primary"))
 		return ctl_complain("%s: %s is primary, and its copy would go: end what uses it and make it secondary (there: repl-ctl secondary %s), then look again",
 				    r->volume, text_of(lose, "node"), r->volume);
+	if (!tells_losses(lose) && !r->no_save)
+		return ctl_complain("%s: nothing is changed: the repl-agent here is of an older release, which may save less than is lost: restart it, then look again",
+				    r->volume);
 	if (!confirmed(r, keep, lose))
 		return CTL_FAILED;
 	ret = ask(r, json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "cmd", "resolve", "volume",

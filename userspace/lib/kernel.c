@@ -387,6 +387,7 @@ static int read_volume(struct nlmsghdr *nlh, struct kernel_volume *v)
 	v->gate_age_ms = get_u64(a[REPL_A_GATE_AGE_MS]);
 	v->replaced = get_u64(a[REPL_A_REPLACED]);
 	v->replace_ms = get_u64(a[REPL_A_REPLACE_MS]);
+	v->staged = get_u64(a[REPL_A_STAGED]);
 	v->sb_flags = get_u32(a[REPL_A_SB_FLAGS]);
 	v->gate = get_u32(a[REPL_A_GATE]);
 	v->openers = get_u32(a[REPL_A_OPENERS]);
@@ -616,7 +617,7 @@ nla_put_failure:
 }
 
 int kernel_follow(struct kernel *k, uint32_t minor, uint8_t slot, const struct repl_id *uuid,
-		  struct err *e)
+		  uint64_t staged, struct err *e)
 {
 	struct nl_msg *msg = volume_message(k, REPL_CMD_FOLLOW, minor);
 
@@ -624,6 +625,8 @@ int kernel_follow(struct kernel *k, uint32_t minor, uint8_t slot, const struct r
 		return err_set(e, ENOMEM, "out of memory");
 	NLA_PUT_U8(msg, REPL_A_SLOT, slot);
 	NLA_PUT(msg, REPL_A_UUID, sizeof(*uuid), uuid);
+	if (staged)
+		NLA_PUT_U64(msg, REPL_A_STAGED, staged);
 	return command(k, msg, REPL_A_TICKET, e);
 
 nla_put_failure:

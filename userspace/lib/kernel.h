@@ -57,6 +57,7 @@ struct kernel_volume {
 	uint64_t replaced;		/* with REPL_VF_REPLACING: bytes copied so far ... */
 	uint64_t replace_ms;		/* ... and in what time */
 	uint64_t counter[REPL_C_MAX + 1];	/* by enum repl_counter */
+	uint64_t staged;		/* the staging file that is being applied; 0: none */
 	uint32_t sb_flags;		/* enum repl_super_flags */
 	uint32_t gate;			/* enum repl_gate */
 	uint32_t openers;
@@ -137,8 +138,9 @@ int kernel_freeze(struct kernel *k, uint32_t minor, enum repl_gate gate, uint32_
 int kernel_slot_set(struct kernel *k, uint32_t minor, uint8_t slot, enum repl_slot_kind kind,
 		    const uint8_t key[REPL_KEY_BYTES], const struct repl_id *copy_id,
 		    struct err *e);
+/* @staged: the staging file that is applied then; 0: it is copied directly */
 int kernel_follow(struct kernel *k, uint32_t minor, uint8_t slot, const struct repl_id *uuid,
-		  struct err *e);
+		  uint64_t staged, struct err *e);
 int kernel_mark(struct kernel *k, uint32_t minor, uint32_t slot_mask,
 		const struct repl_extent *extents, size_t count, struct err *e);
 int kernel_epoch(struct kernel *k, uint32_t minor, struct err *e);

@@ -37,13 +37,14 @@ static int write_file(const char *path, uint64_t end)
 int place_note(const struct repl_id *copy_id, uint64_t end, struct err *e)
 {
 	char path[PLACE_PATH_MAX], fresh[PLACE_PATH_MAX], id[ID_TEXT_MAX];
-	int ret;
+	/* A file in a directory that is lost is lost, too. */
+	int ret = mkdir(PLACE_DIR, 0755) ? 0 : dir_sync_above(PLACE_DIR);
 
-	mkdir(PLACE_DIR, 0755);
 	id_format(copy_id, id);
 	snprintf(path, sizeof(path), "%s/%s", PLACE_DIR, id);
 	snprintf(fresh, sizeof(fresh), "%s/%s.new", PLACE_DIR, id);
-	ret = write_file(fresh, end);
+	if (!ret)
+		ret = write_file(fresh, end);
 	if (!ret && rename(fresh, path))
 		ret = -errno;
 	if (!ret)

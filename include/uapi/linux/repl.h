@@ -19,7 +19,8 @@
  * REPL_CMD_GET: with REPL_A_MINOR or REPL_A_NAME one volume, as dump all:
  *	REPL_A_MINOR, REPL_A_NAME, REPL_A_UUID, REPL_A_COPY_ID, REPL_A_SIZE,
  *	REPL_A_ROLE, REPL_A_GENERATION, REPL_A_EPOCH, REPL_A_HISTORY,
- *	REPL_A_SB_FLAGS, REPL_A_LBS_SHIFT, REPL_A_REGION_SHIFT, REPL_A_SLOTS (how many),
+ *	REPL_A_SB_FLAGS, REPL_A_STAGED (0: none), REPL_A_LBS_SHIFT, REPL_A_REGION_SHIFT,
+ *	REPL_A_SLOTS (how many),
  *	REPL_A_GATE (reasons, 0 is open), REPL_A_GATE_AGE_MS, REPL_A_OPENERS,
  *	REPL_A_BACKING (device name), REPL_A_META_END, REPL_A_ON_PEER_LOSS,
  *	REPL_A_ROOM (what REPL_A_SIZE could be, given the devices as they are now),
@@ -74,9 +75,11 @@
  *	the maps are saved, and another mark of that name is freed in the same step, for good
  *	when the ticket is.
  *
- * REPL_CMD_FOLLOW: REPL_A_MINOR, REPL_A_SLOT (the leader's), REPL_A_UUID
+ * REPL_CMD_FOLLOW: REPL_A_MINOR, REPL_A_SLOT (the leader's), REPL_A_UUID, [REPL_A_STAGED]
  *	-> REPL_A_TICKET.  Durably: this copy is given the volume of that UUID, is not
- *	consistent until LINK_ADD says so, and is not live in any slot.
+ *	consistent until LINK_ADD or COMMIT says so, and is not live in any slot.  With
+ *	REPL_A_STAGED by what is in that file, which may be applied as long as GET names it:
+ *	until this copy is consistent, or is told to follow in another way.
  *	Refused while primary, or without a disk.
  *
  * REPL_CMD_MARK: REPL_A_MINOR, REPL_A_SLOT_MASK, REPL_A_EXTENTS -> REPL_A_TICKET.
@@ -237,6 +240,7 @@ enum repl_attr {
 	REPL_A_EVENT,		/* u32, enum repl_event */
 	REPL_A_TEXT,		/* string */
 	REPL_A_HOLD_MS,		/* u32 */
+	REPL_A_STAGED,		/* u64, names a staging file; repl/stage.h */
 	__REPL_A_MAX
 };
 #define REPL_A_MAX (__REPL_A_MAX - 1)

@@ -9,7 +9,7 @@
  *	knode cut MINOR SLOT commit|abort|list|hold|later
  *		hold: keeps it open until it is killed; later: commits it at the end of its input
  *	knode settle MINOR SLOT		drop the slot's dirty blocks: the copies are equal
- *	knode follow MINOR SLOT LEADER_MINOR
+ *	knode follow MINOR SLOT LEADER_MINOR [STAGED]	STAGED: the number of a staging file
  *	knode commit MINOR SLOT LEADER_MINOR	this copy has become that one's
  *	knode epoch MINOR		in a freeze of its own
  *	knode join MINOR SLOT PEER_MINOR PEER_SLOT [crc|plain [STUCK_MS [TIMEOUT_MS]]]
@@ -157,8 +157,8 @@ static int do_follow(uint32_t minor, char **arg)
 	int rc = kernel_get_minor(kernel, (uint32_t)atoi(arg[1]), &leader, &err);
 
 	return rc ? fail(rc, "follow") :
-		    ticket(kernel_follow(kernel, minor, (uint8_t)atoi(arg[0]), &leader.uuid, &err),
-			   "follow");
+		    ticket(kernel_follow(kernel, minor, (uint8_t)atoi(arg[0]), &leader.uuid,
+					 arg[2] ? strtoull(arg[2], NULL, 0) : 0, &err), "follow");
 }
 
 static int do_commit(uint32_t minor, char **arg)
@@ -221,7 +221,7 @@ static int do_join(uint32_t minor, char **arg)
 		return fail(rc, "join");
 	/* As the agents do: a copy of another generation is given up before it is caught up. */
 	if (memcmp(&v.generation, &other.generation, sizeof(v.generation)) &&
-	    ticket(kernel_follow(kernel, follow.minor, follow.slot, &v.uuid, &err), "follow"))
+	    ticket(kernel_follow(kernel, follow.minor, follow.slot, &v.uuid, 0, &err), "follow"))
 		return 1;
 	follow.generation = v.generation;
 	memcpy(follow.history, v.history, sizeof(follow.history));
@@ -259,6 +259,7 @@ static int do_get(uint32_t minor)
 	       v.name, v.role, v.size, v.room, v.sb_flags, v.gate, v.openers, v.flags);
 	printf("backing=%s\nreplaced=%" PRIu64 "\n", v.backing, v.replaced);
 	print_id("generation", &v.generation);
+	printf("staged=%" PRIu64 "\n", v.staged);
 	printf("generations=%" PRIu64 "\noverlaps=%" PRIu64 "\ngate_waits=%" PRIu64 "\n",
 	       v.counter[REPL_C_GENERATIONS], v.counter[REPL_C_OVERLAPS],
 	       v.counter[REPL_C_GATE_WAITS]);

@@ -69,6 +69,7 @@ static const struct attribute {
 	{ "timeout_ms", REPL_A_TIMEOUT_MS, U32, 4 },
 	{ "stuck_ms", REPL_A_STUCK_MS, U32, 4 },
 	{ "hold_ms", REPL_A_HOLD_MS, U32, 4 },
+	{ "staged", REPL_A_STAGED, U64, 8 },
 };
 
 static const struct {

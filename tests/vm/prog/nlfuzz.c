@@ -142,7 +142,7 @@ static const uint8_t wanted[][8] = {
 	[REPL_CMD_FREEZE] = { REPL_A_MINOR, REPL_A_GATE, REPL_A_DEADLINE_MS },
 	[REPL_CMD_THAW] = { REPL_A_MINOR, REPL_A_GATE },
 	[REPL_CMD_SLOT_SET] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_KIND, REPL_A_KEY },
-	[REPL_CMD_FOLLOW] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_UUID },
+	[REPL_CMD_FOLLOW] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_UUID, REPL_A_STAGED },
 	[REPL_CMD_MARK] = { REPL_A_MINOR, REPL_A_SLOT_MASK, REPL_A_EXTENTS },
 	[REPL_CMD_CUT] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_CUT_FLAGS, REPL_A_HOLD_MS },
 	[REPL_CMD_LINK_ADD] = { REPL_A_MINOR, REPL_A_SLOT, REPL_A_SOCK_FD, REPL_A_COOKIE,
@@ -241,6 +241,7 @@ static void put_plausible(struct nl_msg *msg, int type)
 		put_bytes(msg, type, (int)BELOW(17) * REPL_UUID_BYTES);
 		break;
 	case REPL_A_EPOCH:
+	case REPL_A_STAGED:
 	case REPL_A_META_END:
 		nla_put_u64(msg, type, BELOW(1 << 14) << 12);
 		break;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=640 timeout=600 disks=40M,40M once=6.12
+# vm: mem=640 timeout=900 disks=40M,40M once=6.12
 #
 # A replica that catches up is a past state of the volume at every moment: its primary is lost in the middle, or its
 # own agent, also while it applies what it has staged. Writes are numbered, and each is complete before the next one, so
@@ -64,8 +64,31 @@ ok "and in sync it is" wait_live a b
 ok "with equal copies" copies_equal a b
 is "$(status_of b .staged)" null "nothing is staged any more"
 
+diag "what is being applied is out of sight when the agent begins, and comes back when newer blocks have come directly"
+run_quiet dm_reload diskb "$(dm_delay_table /dev/vdb 0 400 0)"
+apart 4501 8500
+ok "it begins to apply" status_becomes b .consistent false 120
+agent_kill b
+run_quiet dm_heal diskb /dev/vdb
+mkdir /run/aside
+mv /run/staging/*.stage /run/aside
+writes 8501 8600
+agent_start b
+ok "it says what is missing" wait_for 20 "the log" grep -q 'what was being applied is not in /run/staging' "$(node_dir b)/log"
+wait_for 60 "it is copied directly" peer_is b a syncing
+sleep 0.7 # not for a condition: it may come at any time
+agent_kill b
+is "$(consistent b)" false "the copying is not through"
+mv /run/aside/*.stage /run/staging
+agent_start b
+ok "the file is not taken for what is missing" wait_for 20 "the log" grep -q 'this copy does not wait for' "$(node_dir b)/log"
+ok "in sync" wait_live a b
+is "$(holds /dev/vdb)" 8600 "with all that was written"
+ok "and equal copies" copies_equal a b
+ok "the file is gone" eval '[ ! -e /run/staging/*.stage ]'
+
 diag "the leader is lost in the middle, for good"
-apart 4501 7500
+apart 8601 11600
 wait_for 60 "it is copied" eval '[ -e /run/staging/*.stage ]'
 sleep 0.4 # not for a condition: it may come at any time
 agent_kill a
@@ -73,7 +96,7 @@ run_quiet knode detach 0 force
 like "$(ctl b primary spool 2>&1 || true)" "force" "the replica is behind, and asks for force"
 ok "with it, it becomes primary" ctl b primary spool --force
 is "$(consistent b)" true "it is consistent"
-is "$(holds /dev/repl1)" 4500 "and what it was before"
+is "$(holds /dev/repl1)" 8600 "and what it was before"
 agent_start a
 run_quiet ctl a up spool
 ok "what the lost one had alone is not thrown away" wait_for 60 "a split is seen" eval \

@@ -149,6 +149,23 @@ is "$(fsck.repl --json /dev/vda | jq '.volume.slots[] | select(.index == 0) | .d
 ok "down" knode detach 0
 ok "up again" knode attach 0 v0 /dev/vda
 ok "after a clean stop the map is still there" eval '[ "$(get 0 slot0.dirty)" -ge 10 -a "$(get 0 slot0.dirty)" -lt 3000 ]'
+
+diag "a copy that is given up for what was staged says for which file, until it counts again"
+file=1311768467463790320
+ok "given up for one" knode follow 1 0 0 $file
+is "$(get 1 staged)" $file "it is named"
+ok "down" knode detach 1
+is "$(fsck.repl --json /dev/vdb | jq -r .volume.staged)" 123456789abcdef0 "on the disk"
+ok "up again" knode attach 1 v1 /dev/vdb
+is "$(get 1 staged)" $file "and after a restart"
+ok "given up to be copied directly" knode follow 1 0 0
+is "$(get 1 staged)" 0 "none is named"
+ok "given up for one" knode follow 1 0 0 $file
+ok "it has become equal" knode commit 1 0 0
+is "$(get 1 staged)" 0 "none is named"
+ok "down" knode detach 1
+is "$(fsck.repl --json /dev/vdb | jq -r .volume.staged)" null "on the disk"
+ok "up again" knode attach 1 v1 /dev/vdb
 for i in 0 1 2; do ok "down $i" knode detach "$i"; done
 
 # A buffer at an odd place is the caller's mistake, and must not be taken for the disk's.

@@ -64,7 +64,7 @@ each-length | | role minor=0 role=1 flags=0
 each-length | | freeze minor=0 gate=4 deadline_ms=1000
 each-length | | thaw minor=0 gate=4
 each-length | | slot_set minor=0 slot=3 kind=1 key=9 copy_id=1
-each-length | | follow minor=1 slot=0 uuid=1
+each-length | | follow minor=1 slot=0 uuid=1 staged=1
 each-length | | mark minor=0 slot_mask=4 extents=0+1
 each-length | | cut minor=0 slot=2 cut_flags=2 hold_ms=100
 each-length | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0 timeout_ms=500 stuck_ms=500
