@@ -29,6 +29,7 @@ void detach_begin(struct volume *v);
 bool detach_locked(struct volume *v);
 void detach_failed(struct volume *v, u64 offset, u64 length);
 void detach_doubt(struct volume *v);
+void detach_flush_lost(struct volume *v);
 int detach_flush(struct volume *v);
 void detach_record(struct volume *v);
 void detach_mended(struct volume *v);
