@@ -52,7 +52,8 @@ static bool apply_enter(struct link *link, u32 payload)
 	wait_event_lock_irq(link->applied, READ_ONCE(link->dead) ||
 			    link->applying_bytes + payload <= LINK_RECEIVE_BYTES, link->lock);
 	alive = !READ_ONCE(link->dead);
-	flood = alive && link->applying >= REPL_MAX_OUTSTANDING;
+	/* One more: the peer may have got the DATA, or the answers, that the sender here has in hand. */
+	flood = alive && link->applying > REPL_MAX_OUTSTANDING;
 	if (flood)
 		alive = false;
 	if (alive) {
@@ -149,6 +150,15 @@ void apply_answer(struct apply *apply, u8 status)
 		apply_free(apply);
 }
 
+/*
+ * Of what the peer had sent while it was primary itself, to who is primary now.  Of a disk that
+ * went since it says nothing: a new one gets everything.
+ */
+static bool is_late_flush(const struct apply *apply)
+{
+	return apply->frame.type == REPL_FRAME_FLUSH && READ_ONCE(apply->link->volume->primary);
+}
+
 static u8 apply_status(struct apply *apply, blk_status_t status)
 {
 	struct volume *v = apply->link->volume;
@@ -156,6 +166,11 @@ static u8 apply_status(struct apply *apply, blk_status_t status)
 	if (likely(status == BLK_STS_OK))
 		return REPL_STATUS_OK;
 	volume_count(v, REPL_C_ERRORS, 1);
+	/* The device says once what it has lost, and the next fsync here would succeed. */
+	if (is_late_flush(apply)) {
+		detach_flush_lost(v, "the backing device here has failed a flush");
+		return READ_ONCE(v->diskless) ? REPL_STATUS_OK : REPL_STATUS_IO;
+	}
 	if (apply->frame.type != REPL_FRAME_READ)
 		detach_doubt(v);
 	return status == BLK_STS_NOSPC ? REPL_STATUS_NOSPACE : REPL_STATUS_IO;
@@ -196,7 +211,7 @@ void apply_submit(struct apply *apply)
 	}
 	/* It was primary without a disk, and the one who took over has not noticed yet. */
 	if (READ_ONCE(v->diskless)) {
-		apply_answer(apply, REPL_STATUS_IO);
+		apply_answer(apply, is_late_flush(apply) ? REPL_STATUS_OK : REPL_STATUS_IO);
 		return;
 	}
 	if (apply->shared && !share_enter(apply))

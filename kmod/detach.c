@@ -118,15 +118,21 @@ void detach_doubt(struct volume *v)
 	spin_unlock_irqrestore(&v->io_lock, flags);
 }
 
-/*
+/**
+ * detach_flush_lost() - a flush of the data's device has failed
+ * @v: the volume
+ * @reason: of the end of its links, in words
+ *
  * What the device's cache has lost may be anything.  So a primary with nobody to go on from
  * fails; and a secondary's copy is in doubt if somebody may take for durable what it has got:
  * a live peer, whose next flush would succeed, or whoever brings it up to date.  Else it is as
  * after a power cut: what was not flushed is dirty with the peers, and it may be the newest.
  * But who has compared it with them, and found it equal, does that under a cut, which must not
  * be committed then: the bits that are set here would go with it.
+ *
+ * Context: any; no lock held.
  */
-static void flush_lost(struct volume *v, const char *reason)
+void detach_flush_lost(struct volume *v, const char *reason)
 {
 	bool partial = !(READ_ONCE(v->super.flags) & cpu_to_le32(REPL_SB_CONSISTENT));
 	unsigned long flags;
@@ -162,7 +168,7 @@ static void own_flush_done(struct bio *bio)
 	struct own_flush *flush = container_of(bio, struct own_flush, bio);
 
 	if (bio->bi_status)
-		flush_lost(flush->volume, flush->failed);
+		detach_flush_lost(flush->volume, flush->failed);
 	complete(&flush->done);
 }
 

@@ -29,6 +29,7 @@ void detach_begin(struct volume *v);
 bool detach_locked(struct volume *v);
 void detach_failed(struct volume *v, u64 offset, u64 length);
 void detach_doubt(struct volume *v);
+void detach_flush_lost(struct volume *v, const char *reason);
 int detach_flush(struct volume *v);
 int detach_write_log(struct volume *v, u64 offset, struct page *page);
 void detach_record(struct volume *v);

@@ -360,7 +360,8 @@ static void tick_flush(struct link *link)
 	if (smp_load_acquire(&link->own_flush.owner))
 		return;
 	spin_lock_irq(&v->io_lock);
-	if (!link->dead) {
+	/* What a secondary had written before it became one stays in the sets: more bits, if it is lost. */
+	if (!link->dead && v->primary) {
 		link->own_flush.owner = link;
 		link->own_flush.done = own_flush_done;
 		link->own_flush.type = REPL_FRAME_FLUSH;
@@ -406,6 +407,11 @@ static void link_tick(struct work_struct *work)
 	if (tick_stuck(link)) {
 		link_kill(link, "the peer has left a request unanswered for %u ms",
 			  link->stuck_ms);
+		return;
+	}
+	/* It may owe no answer, and take none: the sender, and who waits for it, would wait for ever. */
+	if (time_after(jiffies, READ_ONCE(link->spoke_at) + msecs_to_jiffies(link->stuck_ms))) {
+		link_kill(link, "the peer has taken nothing for %u ms", link->stuck_ms);
 		return;
 	}
 	if (time_after(jiffies, READ_ONCE(link->spoke_at) + beat)) {

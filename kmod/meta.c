@@ -37,13 +37,17 @@ static u64 area_end(const struct repl_super *s)
 	return le64_to_cpu(s->meta_offset) + le64_to_cpu(s->meta_size);
 }
 
-/* Return: NULL, or why this copy cannot be used. */
-static const char *super_check(struct repl_super *s)
+/* Return: NULL, or why this copy is none. */
+static const char *super_damaged(struct repl_super *s)
 {
 	if (memcmp(s->magic, REPL_SB_MAGIC, sizeof(s->magic)))
 		return "no superblock";
-	if (le32_to_cpu(s->crc) != super_crc(s))
-		return "a damaged superblock";
+	return le32_to_cpu(s->crc) != super_crc(s) ? "a damaged superblock" : NULL;
+}
+
+/* Return: NULL, or why this copy cannot be used, which a newer module has written. */
+static const char *super_unknown(const struct repl_super *s)
+{
 	if (le32_to_cpu(s->version) != REPL_FORMAT_VERSION)
 		return "a format version this module does not know";
 	if (s->features)
@@ -53,7 +57,10 @@ static const char *super_check(struct repl_super *s)
 	return NULL;
 }
 
-/* The newer valid copy; reasons are those of the last one that was not. */
+/*
+ * The newer copy that is none of those which a crash has damaged.  When it is unknown the older
+ * one does not count: what has happened since stands in the newer one.
+ */
 static int super_choose(struct volume *v, struct backing *where, u64 meta_end, u8 *chosen,
 			struct why *why)
 {
@@ -61,25 +68,25 @@ static int super_choose(struct volume *v, struct backing *where, u64 meta_end, u
 	const char *wrong = NULL;
 	bool found = false;
 	unsigned int copy;
-	int err;
 
 	for (copy = 0; copy < REPL_SB_COPIES; copy++) {
-		err = backing_io(where, REQ_OP_READ, copy_offset(meta_end, copy), v->meta_page);
-		if (err) {
-			wrong = "a read error";
-			continue;
-		}
-		wrong = super_check(s) ?: wrong;
-		if (super_check(s))
-			continue;
-		if (!found || le64_to_cpu(s->sequence) > le64_to_cpu(v->next->sequence)) {
+		const char *bad = "a read error";
+
+		if (!backing_io(where, REQ_OP_READ, copy_offset(meta_end, copy), v->meta_page))
+			bad = super_damaged(s);
+		if (bad) {
+			wrong = bad;
+		} else if (!found || le64_to_cpu(s->sequence) > le64_to_cpu(v->next->sequence)) {
 			*v->next = *s;
 			*chosen = copy;
+			found = true;
 		}
-		found = true;
 	}
-	if (found)
-		return 0;
+	if (found) {
+		wrong = super_unknown(v->next);
+		return wrong ? why_set(why, -EINVAL, "%s: %pg has %s: a newer release has written it, use that one here",
+				       v->name, where->bdev, wrong) : 0;
+	}
 	return why_set(why, -EINVAL, "%s: %pg has %s where its metadata should be: check device=, and fsck.repl (--meta-end, if it was resized); mkfs.repl only if no copy was ever here",
 		       v->name, where->bdev, wrong);
 }

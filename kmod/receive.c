@@ -177,6 +177,14 @@ static bool changes_data(const struct frame *frame)
 	return frame->type == REPL_FRAME_WRITE || frame->type == REPL_FRAME_ZEROES;
 }
 
+/* What only a primary asks for.  NULL: anything else. */
+static const char *primary_asks(const struct frame *frame)
+{
+	if (frame->type == REPL_FRAME_READ)
+		return "read";
+	return changes_data(frame) ? "write" : NULL;
+}
+
 static bool payload_damaged(const struct apply *apply, const struct frame *frame)
 {
 	if (!(frame->flags & REPL_FF_CRC))
@@ -198,6 +206,7 @@ static bool receive_payload(struct link *link, struct apply *apply)
 
 static bool receive_request(struct link *link, const struct frame *frame)
 {
+	const char *asks = primary_asks(frame);
 	struct apply *apply;
 
 	apply = apply_alloc(link, frame);
@@ -210,8 +219,8 @@ static bool receive_request(struct link *link, const struct frame *frame)
 	if (frame->type == REPL_FRAME_WRITE)
 		WRITE_ONCE(link->received_bytes, link->received_bytes + frame->length);
 	/* Asked again under the lock when it begins; one that is damaged is not asked for again. */
-	if (changes_data(frame) && READ_ONCE(link->volume->primary)) {
-		link_kill(link, "the peer has sent a write, but this node is primary");
+	if (asks && READ_ONCE(link->volume->primary)) {
+		link_kill(link, "the peer has sent a %s, but this node is primary", asks);
 		apply_free(apply);
 		return false;
 	}

@@ -570,8 +570,11 @@ static void promotion_flags(struct volume *v, u32 flags, bool granted, u32 *set,
 		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 
-/* The last step, against a link that dies at this moment, or brings a write of its primary. */
-static bool become_primary(struct volume *v, u8 live)
+/*
+ * The last step, against a link that dies at this moment, or brings a write of its primary; and
+ * against a disk that has failed since anybody looked, maybe with what such a link had brought.
+ */
+static bool become_primary(struct volume *v, u8 live, bool force)
 {
 	bool done;
 
@@ -579,7 +582,7 @@ static bool become_primary(struct volume *v, u8 live)
 	set_disk_ro(v->disk, false);
 	mutex_lock(&v->disk->open_mutex);
 	spin_lock_irq(&v->io_lock);
-	done = v->live == live && v->promoting;
+	done = v->live == live && v->promoting && (!v->hole || force);
 	v->promoting = false;
 	if (done) {
 		v->primary = true;
@@ -629,10 +632,11 @@ static int begin_term(struct volume *v, u32 flags, const struct repl_id *given, 
 		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
 	promotion_flags(v, flags, !id_is_zero(given), &set, &clear);
 	err = begin_generation(v, given, set, clear, 0, &answers, why);
-	if (err || answers.lost || answers.refused || !become_primary(v, live)) {
+	if (err || answers.lost || answers.refused || 
+	    !become_primary(v, live, flags & REPL_F_FORCE)) {
 		take_back(v, before, &answers, why);
 		err = err ?: why_set(why, -ECONNABORTED,
-				     "%s: a peer was lost, or refused, while it was told: look at status, and try again",
+				     "%s: a peer was lost, or refused, while it was told, or the disk here has failed: look at status, and try again",
 				     v->name);
 	}
 	kfree(before);

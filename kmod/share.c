@@ -271,12 +271,17 @@ static bool is_recorded(const struct repl_super *s, const struct repl_super_slot
  */
 static int record_settled(struct op *op, struct why *why)
 {
+	struct repl_frame_settled settled;
 	struct volume *v = op->volume;
 	struct repl_super *s;
 	unsigned int i;
 	int err;
 
-	if (v->primary || !id_equal(&v->super.generation, &op->u.settled.generation))
+	spin_lock_irq(&v->io_lock);
+	v->settled_queued = false;
+	settled = v->settled;
+	spin_unlock_irq(&v->io_lock);
+	if (v->primary || !id_equal(&v->super.generation, &settled.generation))
 		return 0;
 	err = meta_save_maps(v, why);
 	if (err)
@@ -285,13 +290,28 @@ static int record_settled(struct op *op, struct why *why)
 	for (i = 0; i < s->slots; i++) {
 		struct repl_super_slot *record = &s->slot[i];
 
-		if (!names(&op->u.settled, record) || READ_ONCE(v->slot[i].link))
+		if (!names(&settled, record) || READ_ONCE(v->slot[i].link))
 			continue;
 		record->flags &= ~cpu_to_le32(REPL_SS_FULL | REPL_SS_LIVE);
 		record->generation = s->generation;
 		record->epoch = s->epoch;
 	}
 	return meta_commit(v, why);
+}
+
+/* One at a time, which takes the newest: a peer may send them faster than they are recorded. */
+static void queue_record(struct volume *v)
+{
+	struct op *op = op_create(v, record_settled, GFP_NOIO);
+
+	if (op) {
+		op_queue(op);
+		return;
+	}
+	/* The next one is recorded. */
+	spin_lock_irq(&v->io_lock);
+	v->settled_queued = false;
+	spin_unlock_irq(&v->io_lock);
 }
 
 /* Return: whether there is something to record. */
@@ -329,22 +349,21 @@ void share_settle(struct apply *apply)
 {
 	struct link *link = apply->link;
 	struct volume *v = link->volume;
-	bool mine, record = false;
-	struct op *op;
+	bool mine, queued, record = false;
 
 	mutex_lock(&v->super_lock);
 	spin_lock_irq(&v->io_lock);
 	mine = v->primary;
 	if (!mine && !link->dead)
 		record = settle_slots(v, link, &apply->settled);
+	if (record)
+		v->settled = apply->settled;
+	queued = v->settled_queued;
+	v->settled_queued |= record;
 	spin_unlock_irq(&v->io_lock);
 	mutex_unlock(&v->super_lock);
-	/* Without memory the next one is recorded. */
-	op = record ? op_create(v, record_settled, GFP_NOIO) : NULL;
-	if (op) {
-		op->u.settled = apply->settled;
-		op_queue(op);
-	}
+	if (record && !queued)
+		queue_record(v);
 	apply_answer(apply, mine ? REPL_STATUS_REFUSED : REPL_STATUS_OK);
 }
 

@@ -177,6 +177,8 @@ struct volume {
 	struct bio_list parked;		/* wait for the gate, an overlap, or the log */
 	bool overlap_waits;		/* something on ->parked waits for a write to end */
 	struct list_head held;		/* done, but for the gate to open */
+	struct repl_frame_settled settled;	/* to be recorded: share.c */
+	bool settled_queued;
 	struct region_log log;
 
 	struct replacement *replacement;	/* control, too */
@@ -248,7 +250,6 @@ struct op {
 			u8 slot;
 			u64 cookie;
 		} adopt;
-		struct repl_frame_settled settled;
 		u32 gate;
 		u64 size;
 	} u;

@@ -126,7 +126,7 @@ static void test_header(void)
 	refuses(sb.magic[0] = 'x', ENODATA, "no superblock");
 	refuses(sb.version = htole32(2), EPROTONOSUPPORT, "version 2");
 	refuses(sb.features = htole64(1), EPROTONOSUPPORT, "features 0x1");
-	refuses(sb.flags |= htole32(1 << 10), EINVAL, "unknown flags 0x400");
+	refuses(sb.flags |= htole32(1 << 10), EPROTONOSUPPORT, "unknown flags 0x400");
 	refuses(sb.sequence = 0, EINVAL, "sequence number");
 	refuses(sb.slots = 0, EINVAL, "slots");
 	refuses(sb.slots = 17, EINVAL, "region log does not follow");
@@ -239,6 +239,21 @@ static void test_choice(void)
 	super_seal(&c[1]);
 	ok(super_choose(c, &e) < 0 && strstr(e.text, "checksum") && strstr(e.text, "version 9"),
 	   "neither: %s", e.text);
+	c[0] = sample();
+	c[0].sequence = htole64(4);
+	super_seal(&c[0]);
+	c[1] = c[0];
+	c[1].features = htole64(8);
+	super_seal(&c[1]);
+	is_number(super_choose(c, &e), 0, "what is unknown, and not newer, does not count");
+	c[1].sequence = htole64(5);
+	super_seal(&c[1]);
+	ok(super_choose(c, &e) == -EPROTONOSUPPORT && strstr(e.text, "features 0x8"),
+	   "what is unknown, and newer, is no reason to go back to the older one: %s", e.text);
+	c[1].features = 0;
+	c[1].flags = htole32(1U << 31);
+	super_seal(&c[1]);
+	ok(super_choose(c, &e) == -EPROTONOSUPPORT && strstr(e.text, "flags 0x8"), "nor is a flag: %s", e.text);
 	memset(c, 0, sizeof(c));
 	is_number(super_choose(c, &e), -ENODATA, "two blank ones are no superblock");
 	c[1] = sample();

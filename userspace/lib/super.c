@@ -233,7 +233,7 @@ static void verify_header(struct verifier *v)
 	size_t length = strnlen((const char *)sb->name, sizeof(sb->name));
 
 	if (flags & ~REPL_SB_FLAGS_ALL)
-		fault(v, EINVAL, "unknown flags 0x%x", flags & ~REPL_SB_FLAGS_ALL);
+		fault(v, EPROTONOSUPPORT, "unknown flags 0x%x", flags & ~REPL_SB_FLAGS_ALL);
 	if (!le64toh(sb->sequence))
 		fault(v, EINVAL, "the sequence number is 0");
 	if (sb->slots < 1 || sb->slots > REPL_SLOTS_MAX)
@@ -409,6 +409,10 @@ int super_choose(const struct repl_super copy[REPL_SB_COPIES], struct err *e)
 		ret[i] = super_verify(&copy[i], keep_first, why[i]);
 	if (!ret[0] && !ret[1])
 		return le64toh(copy[1].sequence) > le64toh(copy[0].sequence);
+	for (unsigned int i = 0; i < REPL_SB_COPIES; i++)
+		if (ret[i] == -EPROTONOSUPPORT && le64toh(copy[i].sequence) > le64toh(copy[!i].sequence))
+			return err_set(e, EPROTONOSUPPORT, "superblock copy %u is the newer one, and of a newer format, which only newer programs and modules can use: %s",
+				       i, why[i]);
 	if (!ret[0] || !ret[1])
 		return !!ret[0];
 	/* "No superblock" says less than whatever is wrong with the other copy. */

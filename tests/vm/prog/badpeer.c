@@ -22,7 +22,8 @@
  *	beats			nothing but beats, and read nothing, until the end
  *	closed			receive until the end of the connection; print how many answers came
  *	shut, reset		our end: no more from here; at once, with all that is under way
- *	flood TYPE N		so many requests without reading; or fewer, when it ends before
+ *	flood TYPE N		so many requests without reading, or fewer, when it ends before; a
+ *				read is as long as may be
  *	busy SLOT		let control of the volume work on another slot, without waiting
  *	record TYPE N		with tls: a record of that content type
  *
@@ -49,6 +50,7 @@ static const struct {
 	{ "flush", REPL_FRAME_FLUSH }, { "generation", REPL_FRAME_GENERATION },
 	{ "beat", REPL_FRAME_BEAT }, { "answer", REPL_FRAME_ANSWER },
 	{ "close", REPL_FRAME_CLOSE }, { "settled", REPL_FRAME_SETTLED },
+	{ "read", REPL_FRAME_READ },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -160,6 +162,7 @@ static void step_flood(void)
 
 	for (i = 0; i < n; i++) {
 		f = peer_frame(type_of(word[1]), (uint32_t)i);
+		f.length = htole32(f.type == REPL_FRAME_READ ? REPL_MAX_IO : 0);
 		peer_seal(&f);
 		if (!peer_send(&peer, &f, sizeof(f)))
 			break;

@@ -205,12 +205,15 @@ slow 0 0
 bad "requests without end, and nobody who reads the answers" 'more requests than it may leave unanswered' \
 	'flood flush 300000'
 
+bad "reads, and nobody who takes what was read" 'taken nothing for 1500 ms' stuck=1500 'flood read 48' beats
+
 # --- toward a primary ---------------------------------------------------------------------------------------------
 
 use primary
 before=$(sha)
 bad "a write" 'has sent a write, but this node is primary' 'send write' closed
 bad "zeroes" 'has sent a write, but this node is primary' 'send zeroes' closed
+bad "a read" 'has sent a read, but this node is primary' 'send read len=4096 off=2097152' closed
 bad "a damaged write" 'has sent a write, but this node is primary' 'send write pcrc=1' closed
 is "$(sha)" "$before" "primary: nothing that a peer writes is written"
 good "a generation is refused" 'answered: 4' 'send generation prev=own gen=8' 'answered 1'

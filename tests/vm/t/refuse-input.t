@@ -142,6 +142,11 @@ no_attic "another volume's" /dev/ram0 "the device holds volume 'other': check de
 printf 'xyz' | dd of=/dev/ram0 bs=1 seek=$((8 * 1024 * 1024 - 4000)) conv=notrunc,fsync status=none
 printf 'xyz' | dd of=/dev/ram0 bs=1 seek=$((8 * 1024 * 1024 - 8000)) conv=notrunc,fsync status=none
 no_attic "damaged metadata" /dev/ram0 'ram0 has a damaged superblock where its metadata should be: check device=, and fsck.repl'
+for what in version features flags; do
+	run_quiet mkfs.repl --force --name attic /dev/ram0
+	ok "the superblock gets $what of a newer format" newer /dev/ram0 "$what"
+	no_attic "$what of a newer format" /dev/ram0 "ram0 has .*$what.* this module does not know: a newer release has written it"
+done
 ln -s /dev/vda /run/by-another-name
 no_attic "a device that another volume has" /run/by-another-name \
 	'/run/by-another-name is in use: used by volume spool; free it, or correct' \
