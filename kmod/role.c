@@ -632,7 +632,7 @@ static int begin_term(struct volume *v, u32 flags, const struct repl_id *given, 
 		return why_set(why, -ENOMEM, "%s: no memory to promote it", v->name);
 	promotion_flags(v, flags, !id_is_zero(given), &set, &clear);
 	err = begin_generation(v, given, set, clear, 0, &answers, why);
-	if (err || answers.lost || answers.refused || 
+	if (err || answers.lost || answers.refused ||
 	    !become_primary(v, live, flags & REPL_F_FORCE)) {
 		take_back(v, before, &answers, why);
 		err = err ?: why_set(why, -ECONNABORTED,

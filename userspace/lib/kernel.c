@@ -228,20 +228,17 @@ static struct nl_sock *open_socket(int *family, struct err *e)
 	int ret;
 
 	if (!sock) {
-		err_set(e, ENOMEM, "out of memory");
-		errno = ENOMEM;
+		errno = -err_set(e, ENOMEM, "out of memory");
 		return NULL;
 	}
 	ret = genl_connect(sock);
 	if (ret < 0) {
-		err_set(e, EIO, "cannot open a netlink socket: %s", nl_geterror(ret));
-		errno = EIO;
+		errno = -err_set(e, EIO, "cannot open a netlink socket: %s", nl_geterror(ret));
 		goto free_sock;
 	}
 	*family = genl_ctrl_resolve(sock, REPL_GENL_NAME);
 	if (*family < 0) {
-		err_set(e, ENOENT, "the repl kernel module is not loaded; run: modprobe repl; if there is no such module for this kernel, build it (README, A new kernel)");
-		errno = ENOENT;
+		errno = -err_set(e, ENOENT, "the repl kernel module is not loaded; run: modprobe repl; if there is no such module for this kernel, build it (README, A new kernel)");
 		goto free_sock;
 	}
 	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
