@@ -168,6 +168,9 @@ static u8 apply_status(struct apply *apply, blk_status_t status)
 	volume_count(v, REPL_C_ERRORS, 1);
 	/* The device says once what it has lost, and the next fsync here would succeed. */
 	if (is_late_flush(apply)) {
+		/* Of a disk that is being replaced nothing is asked any more. */
+		if (READ_ONCE(v->diskless))
+			return REPL_STATUS_OK;
 		detach_flush_lost(v, "the backing device here has failed a flush");
 		return READ_ONCE(v->diskless) ? REPL_STATUS_OK : REPL_STATUS_IO;
 	}

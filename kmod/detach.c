@@ -248,6 +248,8 @@ static void record_doubt(struct volume *v)
 	netlink_event(v, REPL_EVENT_ERROR, -1,
 		      "the backing device %pg has failed a write or a flush: this copy is not consistent until it has caught up",
 		      v->data.bdev);
+	/* Their pages may have been in the cache that is lost, whoever was told of it. */
+	meta_maps_lost(v);
 	if (meta_distrust(v, &why))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "that cannot be recorded: %s", why.text);
 	/* A device that refuses even this would raise it again, and again. */

@@ -410,7 +410,8 @@ static void link_tick(struct work_struct *work)
 		return;
 	}
 	/* It may owe no answer, and take none: the sender, and who waits for it, would wait for ever. */
-	if (time_after(jiffies, READ_ONCE(link->spoke_at) + msecs_to_jiffies(link->stuck_ms))) {
+	if (time_after(jiffies, READ_ONCE(link->spoke_at) +
+				max(msecs_to_jiffies(link->stuck_ms), 4 * beat))) {
 		link_kill(link, "the peer has taken nothing for %u ms", link->stuck_ms);
 		return;
 	}

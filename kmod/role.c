@@ -570,10 +570,7 @@ static void promotion_flags(struct volume *v, u32 flags, bool granted, u32 *set,
 		*clear |= REPL_SB_UNPROVEN | REPL_SB_CRASHED;
 }
 
-/*
- * The last step, against a link that dies at this moment, or brings a write of its primary; and
- * against a disk that has failed since anybody looked, maybe with what such a link had brought.
- */
+/* The last step: meanwhile a link may have died, or brought a write, or the disk has failed. */
 static bool become_primary(struct volume *v, u8 live, bool force)
 {
 	bool done;
@@ -616,6 +613,8 @@ static void take_back(struct volume *v, const struct repl_super *before,
 	else
 		end_refusing(v, answers->calls);
 	s->flags &= ~cpu_to_le32(REPL_SB_PRIMARY);
+	if (READ_ONCE(v->hole))
+		s->flags &= ~cpu_to_le32(REPL_SB_CONSISTENT);
 	/* Harmless when it fails: this copy then claims to have stopped as primary, uncleanly. */
 	meta_commit(v, why);
 }
