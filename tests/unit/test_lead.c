@@ -241,8 +241,31 @@ static void links_are_many(void)
 	end();
 }
 
+/* Much is staged: an epoch ends before the join, but where a lost peer holds writers none can. */
+static enum op_kind joins(uint32_t gate)
+{
+	enum op_kind kind;
+
+	leads(1);
+	kernel.gate = gate;
+	pair->run.staged = true;
+	pair->run.staged_bytes = 1ULL << 40;
+	hear(1, REPL_MSG_MAP, NULL, 0);
+	need(op_count, "something is done");
+	kind = ops[0].kind;
+	end();
+	return kind;
+}
+
+static void much_is_staged(void)
+{
+	is_text(op_name(joins(0)), op_name(OP_FREEZE), "what takes long to apply is applied before writers are held");
+	is_text(op_name(joins(REPL_GATE_PEER_LOST)), op_name(OP_LINK_OPEN), "unless they are held until the peer is back");
+}
+
 int main(void)
 {
+	much_is_staged();
 	follows_nobody();
 	links_are_many();
 	goes_on_at_adoption();

@@ -459,6 +459,15 @@ static bool is_small(const struct pair *p, uint64_t bytes)
 	return bytes * 1000 / rate < p->volume->set.join_limit_ms / 2;
 }
 
+/*
+ * May @p apply what it has staged while writers are held?  Where a lost peer holds them anyway it
+ * may take its time, and must: no epoch ends before that peer is back.
+ */
+static bool may_apply_held(const struct pair *p)
+{
+	return is_small(p, p->run.staged_bytes) || (p->volume->k.gate & REPL_GATE_PEER_LOST);
+}
+
 /* Between two passes, the snapshot fresh: join, or copy what has come up meanwhile. */
 static void next_step(struct pair *p)
 {
@@ -481,7 +490,7 @@ static void next_step(struct pair *p)
 		if (v->joining && v->joining != p) {
 			p->phase = PHASE_L_TURN;
 			pair_reason(p, "waits until %s has joined", v->joining->peer->name);
-		} else if (!is_small(p, p->run.staged_bytes)) {
+		} else if (!may_apply_held(p)) {
 			instant(p);
 		} else if (links_full(v)) {
 			wait_for_links(p);
