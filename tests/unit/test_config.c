@@ -278,12 +278,21 @@ static void test_bad_values(void)
 	bad_volume(VOLUME "[peer \"b\"]\ninterval = 10ms\n", "spool.conf:5: interval = 10ms: expected a time from");
 	bad_volume(TWO "arbiter = node:c\n[peer \"b\"]\nmode = rolling\n", "rolling is not possible with an arbiter");
 	bad_volume(TWO "on-peer-loss = freeze\n[peer \"b\"]\nmode = rolling\n", "contradict each other");
-	bad_volume(VOLUME "[peer \"b\"]\n[peer \"c\"]\n[peer \"d\"]\n[peer \"e\"]\nmode = sync\n[peer \"f\"]\n",
-		   "spool.conf:9: f is one peer too many: at most 4 can be live");
 	bad_volume(VOLUME "[peer \"b\"]\n[peer \"c\"]\nmode = rolling\n", "spool.conf:5: mode = rolling is possible with one peer");
 	bad_volume("[volume]\ndevice=/d\nminor=1024\n", "spool.conf:3: minor = 1024: expected a number");
 	bad_volume("[volume]\ndevice=/d\nminor=-1\n", "spool.conf:3: minor = -1: expected a number");
 	bad_volume("[volume]\ndevice=d\nminor=1\n", "spool.conf:2: device = d: expected the absolute");
+}
+
+/* The others must be served: who is one too many is said, and waits. */
+static void test_too_many(void)
+{
+	static struct config_volume v;
+
+	ok(!parse_volume(VOLUME "[peer \"b\"]\n[peer \"c\"]\n[peer \"d\"]\n[peer \"e\"]\nmode = sync\n[peer \"f\"]\n", &v),
+	   "with more peers than can be live a volume is served all the same");
+	is_number(sense_live(&v, note, &reports), 1, "but that is a mistake");
+	ok(strstr(reports.text, "spool.conf:9: f is one peer too many: at most 4 can be live"), "in words: %s", reports.text);
 }
 
 static void test_several(void)
@@ -509,6 +518,7 @@ int main(void)
 	test_bad_form();
 	test_bad_long();
 	test_bad_values();
+	test_too_many();
 	test_several();
 	test_directory();
 	test_fuzz(random_seed());

@@ -251,6 +251,40 @@ static void comes(void)
 	end();
 }
 
+/* A fifth would get a full copy, and then wait for one of the others to go. */
+static void one_too_many(void)
+{
+	uint8_t key[REPL_KEY_BYTES] = {};
+
+	in_sync(REPL_ROLE_PRIMARY);
+	kernel.slots = 8;
+	core_event(&core, volume);
+	settle();
+	for (key[0] = 9; key[0] < 9 + REPL_LINKS_MAX - 1; key[0]++)
+		need(adds(core_peer_add(&core, "another", key)), "as many as can be live");
+	ok(!adds(core_peer_add(&core, "one more", key)) && answer[0] == '0' && strstr(answer, "peer remove"),
+	   "no more than can be live: %s", answer);
+	end();
+}
+
+/* The disk is where it was, and so is the slot of before. */
+static void new_key(void)
+{
+	uint8_t key[REPL_KEY_BYTES] = { 9 };
+	struct copy c = other_copy();
+	struct pair *p;
+
+	in_sync(REPL_ROLE_PRIMARY);
+	core_peers_gone(&core);
+	p = adds(core_peer_add(&core, "mail2", key));
+	need(p, "the same node, with another key");
+	core_session_up(&core, CONN + 1, p->peer, p);
+	hear_hello(CONN + 1, 1, 1, "");
+	hear_copy(CONN + 1, REPL_MSG_VOLUME, &c);
+	ok(!strstr(p->reason, "clone"), "who has another key now is no clone of itself: %s", p->reason);
+	end();
+}
+
 static void clones(void)
 {
 	uint8_t key[REPL_KEY_BYTES] = { 9 };
@@ -306,6 +340,8 @@ int main(void)
 	goes_not();
 	goes_while_dialling();
 	comes();
+	one_too_many();
+	new_key();
 	clones();
 	followed_clone();
 	return tap_end();

@@ -56,6 +56,11 @@ struct pair *member_new(struct core *c, const struct core_request *r, const stru
 		core_reply(c, r->id, false, "%s: " PAIR_NO_SLOT, v->name, v->k.slots);
 		return NULL;
 	}
+	if (v->pair_count >= REPL_LINKS_MAX) {
+		core_reply(c, r->id, false, "%s: it has %u peers, and no more can be live at a time: repl-ctl peer remove %s "
+			   "one of them first", v->name, v->pair_count, v->name);
+		return NULL;
+	}
 	p = core_pair_add(v, peer);
 	if (!p) {
 		core_reply(c, r->id, false, "%s: it has %u peers, no more are possible", v->name,
@@ -95,7 +100,8 @@ bool member_clone(struct pair *p)
 	for (unsigned int i = 0; i < v->pair_count && !of; i++) {
 		const struct kernel_slot *s = copy_slot(&v->k, v->pair[i]->peer->key);
 
-		if (v->pair[i] != p && s && id_equal(&p->theirs.copy_id, &s->copy_id))
+		/* Under a key that is no more nobody comes: it may be that very node, which has another one now. */
+		if (v->pair[i] != p && !v->pair[i]->peer->gone && s && id_equal(&p->theirs.copy_id, &s->copy_id))
 			of = v->pair[i]->peer->name;
 	}
 	if (of)

@@ -794,6 +794,7 @@ int config_check_devices(const struct config *c, config_report *report, void *ar
 	for (size_t i = 0; i < c->volume_count; i++) {
 		const struct config_volume *v = &c->volume[i];
 
+		problems += sense_live(v, report, arg);
 		problems += check_block_device(v->path, "device", v->device, &used[i], report, arg);
 		if (v->arbiter == CONFIG_ARBITER_COMMAND && access(v->arbiter_is, X_OK))
 			problems += sense_say(report, arg, "%s: arbiter = command:%s: %s; it must be there, and "

@@ -156,7 +156,7 @@ bool config_keep_good(struct config *c, const struct config *old, config_report 
 void config_free(struct config *c);
 
 /**
- * config_check_devices - what only this machine can tell
+ * config_check_devices - what only this machine can tell, and what a volume is not left out for
  *
  * Reports a backing or metadata device that is missing or is no block device,
  * and a key file that key_load_private() refuses.
@@ -199,6 +199,14 @@ const struct config_peer *config_find_peer_key(const struct config_agent *a,
 /** sense_say - report a problem. Return: 1, as a caller counts. */
 unsigned int sense_say(config_report *report, void *arg, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/**
+ * sense_live - more sync peers than can be live at a time
+ *
+ * No reason to leave the volume out: the others are served, and who is one too many waits
+ * until another one has gone. Return: how many problems.
+ */
+unsigned int sense_live(const struct config_volume *v, config_report *report, void *arg);
 
 /** sense_volume - and settle what one line means in the light of others. Return: how many problems. */
 unsigned int sense_volume(struct config_volume *v, config_report *report, void *arg);

@@ -92,8 +92,7 @@ static unsigned int check_rolling(const struct config_volume *v, config_report *
 	return 0;
 }
 
-/* One more would be sent all of it, and its join be refused then, again and again, with the writes frozen each time. */
-static unsigned int check_live(const struct config_volume *v, config_report *report, void *arg)
+unsigned int sense_live(const struct config_volume *v, config_report *report, void *arg)
 {
 	unsigned int sync = 0;
 
@@ -109,6 +108,5 @@ unsigned int sense_volume(struct config_volume *v, config_report *report, void *
 	unsigned int problems = settle_arbiter(v, report, arg);
 
 	problems += check(v, report, arg);
-	problems += check_live(v, report, arg);
 	return problems + check_rolling(v, report, arg);
 }
