@@ -482,10 +482,10 @@ static void role_ends(int error)
 }
 
 /* This side is the one that begins; its link with a dead third node takes long to end. */
-static void asks_until_it_begins(void)
+/* Of three one is dead, to which a link is left; the other survivor is asked. */
+static void survivor_asks(void)
 {
 	const uint8_t key[REPL_KEY_BYTES] = { 1 };
-	struct op_result r = { 0 };
 
 	survive();
 	need(core_pair_add(volume, core_peer_add(&core, "mail3", key)), "a third node");
@@ -498,6 +498,13 @@ static void asks_until_it_begins(void)
 	core_get(volume);
 	settle();
 	ask_primary(true);
+}
+
+static void asks_until_it_begins(void)
+{
+	struct op_result r = { 0 };
+
+	survivor_asks();
 	need(says(REPL_MSG_CONSENT_ASK) == 1, "the other survivor is asked");
 	hear_consent(1, true);
 	need(op_count == 1 && ops[0].kind == OP_LINK_DEL, "then the link to the dead one goes");
@@ -522,6 +529,38 @@ static void asks_until_it_begins(void)
 	core_heard(&core, 1);
 	tick(CORE_CONSENT_LATE_MS + 1);
 	ok(says(REPL_MSG_STATE) == 1, "and when nobody's consent is in force any more");
+	end();
+}
+
+/* Each consent comes when it is about to expire. */
+static void asks_no_more(void)
+{
+	struct op_result r = { 0 };
+	unsigned int asked = 0;
+
+	survivor_asks();
+	while (!answer[0] && asked < 20) {
+		need(says(REPL_MSG_CONSENT_ASK) == 1, "the other survivor is asked");
+		asked++;
+		clear();
+		tick(CORE_CONSENT_MS - 1);
+		core_heard(&core, 1);
+		hear_consent(1, true);
+		if (op_count && ops[0].kind == OP_LINK_DEL) {
+			kernel.slot_count = 1;
+			core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+			settle();
+			op_count = 0;
+		}
+	}
+	ok(asked == 4 && !op_count && answer[0] == '0' && strstr(answer, "so late"),
+	   "it is not asked again without end: %u times: %s", asked, answer);
+	clear();
+	hear_consent(1, true);
+	tick(CORE_CONSENT_MS - 1);
+	core_heard(&core, 1);
+	tick(CORE_CONSENT_LATE_MS + 1);
+	ok(says(REPL_MSG_STATE) == 1, "a consent that comes after all that is not left in force without a word");
 	end();
 }
 
@@ -715,6 +754,7 @@ int main(void)
 	lost_after_consent();
 	begins_late();
 	asks_until_it_begins();
+	asks_no_more();
 	asks_in_vain();
 	smaller_peer();
 	worn_keys();

@@ -241,6 +241,35 @@ static void records_alone(uint8_t link)
 	end();
 }
 
+/* What that may bring would make all that was staged meanwhile void. */
+static void waits_for_what_closes(void)
+{
+	struct copy c;
+
+	begin(false);
+	equal_copies(&c);
+	c.flags |= REPL_MV_PRIMARY;
+	c.generation = id(2);
+	c.history[0] = id(1);
+	kernel.slot[1] = (struct kernel_slot){ .index = 1, .kind = REPL_SLOT_PEER, .link = REPL_LINK_CLOSING };
+	kernel.slot_count = 2;
+	come(1);
+	hear_hello(1, 1, 1, "spool");
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	clear();
+	c.cookie = 77;
+	hear_copy(1, REPL_MSG_FOLLOW, &c);
+	for (unsigned int i = 0; i < 5; i++) {
+		tick(CORE_RETRY_MIN_MS);
+		core_heard(&core, 1);
+	}
+	ok(!op_count && pair->phase == PHASE_F_LOOK, "nobody is followed as long as a link closes: %s", pair->reason);
+	kernel.slot[1].link = REPL_LINK_NONE;
+	tick(CORE_RETRY_MIN_MS);
+	ok(op_count == 1 && ops[0].kind == OP_CUT, "and then it is");
+	end();
+}
+
 /* Whose writes come here by now. */
 static void served_by_another(void)
 {
@@ -412,6 +441,7 @@ int main(void)
 	goes_on_beside();
 	records_alone(REPL_LINK_NONE);
 	records_alone(REPL_LINK_CLOSING);
+	waits_for_what_closes();
 	served_by_another();
 	unread();
 	named();

@@ -415,6 +415,7 @@ struct task {
 	uint32_t flags;			/* of the kernel command */
 	uint64_t deadline;		/* TASK_PRIMARY: for the consents */
 	uint64_t good_until;		/* TASK_PRIMARY: after that they are asked for again; 0: none was needed */
+	unsigned int asked_again;	/* TASK_PRIMARY: so often they have expired */
 	bool forget;			/* TASK_PRIMARY: by force, and what is staged could not be applied by then */
 	uint32_t ask;			/* TASK_PRIMARY: bit n: pair n must consent */
 	bool unlink;			/* links are dropped first */

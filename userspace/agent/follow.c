@@ -192,6 +192,15 @@ bool follow_waits_for_room(struct pair *p)
 	return true;
 }
 
+/* A link that is closing may have brought a generation that is not recorded yet. */
+static bool links_close(const struct volume *v)
+{
+	for (unsigned int i = 0; i < v->k.slot_count; i++)
+		if (v->k.slot[i].link == REPL_LINK_CLOSING)
+			return true;
+	return false;
+}
+
 /* The snapshot is fresh: does this side judge as the leader does? */
 static void agree(struct pair *p)
 {
@@ -224,6 +233,12 @@ static void agree(struct pair *p)
 	}
 	if (bound_to_another(p))
 		return;
+	/* Else all that is staged meanwhile could be in vain: redo(). */
+	if (links_close(v)) {
+		p->timer = p->core->now + CORE_RETRY_MIN_MS;
+		pair_reason(p, "waits for the last writes of a link that closes");
+		return;
+	}
 	if (follow_waits_for_room(p)) {
 		p->phase = PHASE_MEET;
 		return;
@@ -424,15 +439,6 @@ void follow_redone(struct pair *p, int error, const char *why)
 		not_staged(p, why);
 	else
 		settle(p, p->run.cut_open ? OP_COMMIT : OP_CUT);
-}
-
-/* A link that is closing may have brought a generation that is not recorded yet. */
-static bool links_close(const struct volume *v)
-{
-	for (unsigned int i = 0; i < v->k.slot_count; i++)
-		if (v->k.slot[i].link == REPL_LINK_CLOSING)
-			return true;
-	return false;
 }
 
 /*

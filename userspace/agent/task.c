@@ -19,9 +19,17 @@
 #include "survey.h"
 #include "verify.h"
 
+enum { TASK_ASKS_AGAIN = 3 };
+
 static const char *words(const struct op_result *r)
 {
 	return r->text && r->text[0] ? r->text : strerror(-r->error);
+}
+
+/* Whoever was asked fears that it has begun, and believes no word from before its consent expires. */
+static void disclaim_later(struct volume *v)
+{
+	v->disclaim_at = v->core->now + CORE_CONSENT_MS + CORE_CONSENT_LATE_MS;
 }
 
 void task_end(struct volume *v, bool ok, const char *text)
@@ -34,9 +42,8 @@ void task_end(struct volume *v, bool ok, const char *text)
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		struct pair *p = v->pair[i];
 
-		/* Whoever was asked fears that it has begun, and believes no word from before its consent expires. */
 		if (primary && !ok && p->told)
-			v->disclaim_at = v->core->now + CORE_CONSENT_MS + CORE_CONSENT_LATE_MS;
+			disclaim_later(v);
 		p->asked = p->told = p->granted = false;
 	}
 }
@@ -379,9 +386,16 @@ static void ask_again(struct volume *v)
 		task_end(v, false, text);
 		return;
 	}
+	if (v->task.asked_again++ == TASK_ASKS_AGAIN) {
+		snprintf(text, sizeof(text), "%s: the peers consent so late that it cannot be used: look at the load "
+			 "there and at the network between, and try again", v->name);
+		task_end(v, false, text);
+		return;
+	}
 	core_log(v->core, LOG_LEVEL_INFO, v, NULL, "the consents have expired meanwhile: asking once more");
 	plan_to_ask(v, v->task.ask);
-	task_go(v);
+	/* What was applied may have brought another generation, which is to be named. */
+	core_get(v);
 }
 
 /* Whoever said --force before this could not mean a copy that is half changed. */
@@ -448,8 +462,12 @@ void task_consent_heard(struct pair *p, const struct msg_consent *m, const void 
 	char text[REPL_TEXT_MAX], all[REPL_TEXT_MAX + 256];
 
 	if (v->task.kind != TASK_PRIMARY || v->task.begun || !p->asked ||
-	    !id_equal(&m->generation, &v->k.generation))
+	    !id_equal(&m->generation, &v->k.generation)) {
+		/* It came too late to be used, and has made the peer fear what will not be. */
+		if (m->granted)
+			disclaim_later(v);
 		return;
+	}
 	if (m->granted) {
 		p->granted = true;
 		task_go(v);
