@@ -222,6 +222,31 @@ void equal_copies(struct copy *c)
 	c->slot_generation = id(1);
 }
 
+struct pair *third_node(uint32_t conn)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+	struct pair *third = core_pair_add(volume, core_peer_add(&core, "mail3", key));
+
+	need(third, "a third node");
+	if (conn) {
+		core_session_up(&core, conn, third->peer, NULL);
+		hear_hello(conn, 1, 1, "spool");
+	}
+	return third;
+}
+
+void third_live(void)
+{
+	const uint8_t key[REPL_KEY_BYTES] = { 1 };
+
+	kernel.slot[1] = (struct kernel_slot){
+		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
+		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
+	};
+	memcpy(kernel.slot[1].key, key, sizeof(key));
+	kernel.slot_count = 2;
+}
+
 void follow(uint32_t conn)
 {
 	struct copy c;

@@ -50,6 +50,10 @@ void tick(uint64_t ms);
 void done(enum op_kind kind, int error);
 /* This copy and the other are equal: each has a slot for the other, and nothing in it. */
 void equal_copies(struct copy *c);
+/* A peer more, mail3, in the session @conn, or in none: 0. */
+struct pair *third_node(uint32_t conn);
+/* Its slot, with a live link; the kernel is not read. */
+void third_live(void);
 /* To where the leader decides what comes next. */
 void follow(uint32_t conn);
 void offer(uint32_t conn, uint64_t cookie);

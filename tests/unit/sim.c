@@ -451,7 +451,7 @@ static void note_write(struct sim *s, uint64_t block)
 	s->log_last[block] = (uint32_t)s->written;
 }
 
-static uint64_t newest_of(const struct sim_node *n)
+uint64_t sim_newest(const struct sim_node *n)
 {
 	uint64_t newest = 0;
 
@@ -466,8 +466,8 @@ void sim_forget(struct sim *s)
 	uint64_t newest = 0;
 
 	for (unsigned int i = 0; i < s->nodes; i++)
-		if (newest_of(&s->node[i]) > newest)
-			newest = newest_of(&s->node[i]);
+		if (sim_newest(&s->node[i]) > newest)
+			newest = sim_newest(&s->node[i]);
 	for (unsigned int b = 0; b < SK_BLOCKS; b++)
 		while (s->log_last[b] > newest)
 			s->log_last[b] = s->log_before[s->log_last[b]];
@@ -475,7 +475,7 @@ void sim_forget(struct sim *s)
 
 bool sim_prefix(const struct sim *s, const struct sim_node *n)
 {
-	uint64_t newest = newest_of(n);
+	uint64_t newest = sim_newest(n);
 
 	for (unsigned int b = 0; b < SK_BLOCKS; b++) {
 		uint64_t want = s->log_last[b];

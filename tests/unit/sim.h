@@ -175,6 +175,7 @@ void sim_roll(struct sim *s, uint32_t interval_ms);	/* all nodes change over */
 /* What no copy has any more was never acknowledged, and is no part of what comes next: before somebody is promoted. */
 void sim_forget(struct sim *s);
 
+uint64_t sim_newest(const struct sim_node *n);	/* the number of the newest write that its disk has */
 bool sim_prefix(const struct sim *s, const struct sim_node *n);	/* what it holds is all writes up to one */
 bool sim_equal(const struct sim *s);		/* all copies, and every acknowledged write in them */
 

@@ -39,6 +39,24 @@ static inline bool story_promote(struct sim_node *n, bool force, bool peer_dead)
 	return n->request_ok && n->kernel.primary;
 }
 
+/* node0 is primary and has written more that node1 lacks than a join may apply, until both @meet again. */
+static inline void story_apart(uint64_t seed, bool (*meet)(const struct sim *s))
+{
+	story_begin(2, seed);
+	sim.ordered = true;
+	sim.join_limit_ms = 60;
+	for (unsigned int i = 0; i < 2; i++)
+		sim.node[i].volume->set.join_limit_ms = sim.join_limit_ms;
+	sim_until(&sim, story_connected, 5000);
+	story_promote(&sim.node[0], false, false);
+	sim.writing = true;
+	sim_until(&sim, sim_all_live, 60000);
+	sim_partition(&sim, 0, 1, true);
+	sim_run(&sim, 13000 + sim_random(&sim, 2000));
+	sim_partition(&sim, 0, 1, false);
+	sim_until(&sim, meet, 60000);
+}
+
 static inline void story_show(void)
 {
 	for (unsigned int i = 0; i < sim.nodes; i++) {

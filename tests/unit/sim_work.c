@@ -296,8 +296,18 @@ static void save(struct sim_node *n, struct pair *p, const struct op *op)
 	ev->value = op->turn;
 }
 
+/* What a person has said of a split when the kernel is told to give the copy up: the session may end before it does. */
+enum { DECIDED = 1, NOT_SAVED = 2 };
+
+static uint64_t decision(const struct pair *p)
+{
+	bool decided = p->resolve.step == RESOLVE_AGREED && !p->resolve.keeps;
+
+	return (decided ? DECIDED : 0) | (p->resolve.no_save ? NOT_SAVED : 0);
+}
+
 /* A copy that was written alone goes only when a person has said so, and what it had was saved. */
-static void check_given_up(struct sim_node *n, const struct pair *p)
+static void check_given_up(struct sim_node *n, const struct pair *p, uint64_t said)
 {
 	const struct sk_slot *slot = &n->kernel.slot[sim_io(p)->cut_slot < 0 ? 0 : sim_io(p)->cut_slot];
 	const uint64_t *kept = sim_peer_node(n->sim, p->peer)->kernel.data;
@@ -306,11 +316,11 @@ static void check_given_up(struct sim_node *n, const struct pair *p)
 
 	if (!(n->kernel.flags & REPL_SB_CONSISTENT) || !verdict_is_split(&p->mine, &p->theirs))
 		return;
-	if (p->resolve.step != RESOLVE_AGREED || p->resolve.keeps) {
+	if (!(said & DECIDED)) {
 		sim_broke(n->sim, "a split copy is not given up by itself", n->name);
 		return;
 	}
-	for (unsigned int b = 0; b < SK_BLOCKS && !p->resolve.no_save; b++)
+	for (unsigned int b = 0; b < SK_BLOCKS && !(said & NOT_SAVED); b++)
 		if ((slot->dirty[b] || slot->cut[b] || (rests && n->kernel.data[b] != kept[b])) &&
 		    (!n->saved_block[b] || n->saved[b] != n->kernel.data[b]))
 			sim_broke(n->sim, "what is given up was saved", n->name);
@@ -663,7 +673,7 @@ static void kernel_op(struct sim_event *ev)
 		return;
 	}
 	if (ev->op.kind == OP_FOLLOW && ev->pair)
-		check_given_up(n, ev->pair);
+		check_given_up(n, ev->pair, ev->value);
 	if (ev->op.kind == OP_FOLLOW && !ev->pair && !n->stage.sealed)
 		sim_broke(s, "a copy is left only for what is staged, and whole", n->name);
 	n->commits += ev->op.kind == OP_RECORD && ev->op.follow;
@@ -739,6 +749,7 @@ void work_begin(struct sim_node *n, struct action *a)
 	ev->pair = a->pair;
 	ev->volume = a->volume;
 	ev->op = a->op;
+	ev->value = a->pair ? decision(a->pair) : 0;
 	a->op.extents = NULL;
 }
 

@@ -394,11 +394,9 @@ static void not_both_later(void)
 	end();
 }
 
-/* Its writes are here only if this copy is live with it. */
-static void lost_after_consent(void)
+/* A survivor of the same generation that is not live: it consents when the peer asks for itself as well. */
+static void survive(void)
 {
-	struct repl_msg_consent m;
-	struct msg_consent ask = { .generation = id(1), .granted = true };
 	struct copy c;
 
 	begin(false);
@@ -407,6 +405,17 @@ static void lost_after_consent(void)
 	hear_hello(1, 1, 1, "spool");
 	hear_copy(1, REPL_MSG_VOLUME, &c);
 	clear();
+}
+
+/* Its writes are here only if this copy is live with it. */
+static void lost_after_consent(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(1), .granted = true };
+	struct copy c;
+
+	survive();
+	equal_copies(&c);
 	msg_pack_consent(&ask, &m);
 	hear(1, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
 	need(sent_count == 1 && ((const struct repl_msg_consent *)sent[0].body)->granted,
@@ -428,19 +437,6 @@ static void lost_after_consent(void)
 	ask_primary(true);
 	ok(!strstr(answer, "newer"), "seen again in the old generation, it had not: %s", answer);
 	end();
-}
-
-/* A survivor of the same generation that is not live: it consents when the peer asks for itself as well. */
-static void survive(void)
-{
-	struct copy c;
-
-	begin(false);
-	equal_copies(&c);
-	come(1);
-	hear_hello(1, 1, 1, "spool");
-	hear_copy(1, REPL_MSG_VOLUME, &c);
-	clear();
 }
 
 /* It has had this node's consent, and what it does with that may take longer than the consent is good for. */
@@ -485,16 +481,9 @@ static void role_ends(int error)
 /* Of three one is dead, to which a link is left; the other survivor is asked. */
 static void survivor_asks(void)
 {
-	const uint8_t key[REPL_KEY_BYTES] = { 1 };
-
 	survive();
-	need(core_pair_add(volume, core_peer_add(&core, "mail3", key)), "a third node");
-	kernel.slot[1] = (struct kernel_slot){
-		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
-		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
-	};
-	memcpy(kernel.slot[1].key, key, sizeof(key));
-	kernel.slot_count = 2;
+	third_node(0);
+	third_live();
 	core_get(volume);
 	settle();
 	ask_primary(true);

@@ -93,17 +93,11 @@ static void instants(void)
 /* Who is primary, or newer, is followed; what is staged then is applied whenever that one says so. */
 static void follows_meanwhile(void)
 {
-	const uint8_t key[REPL_KEY_BYTES] = { 1 };
-	const struct core_peer *third;
 	struct copy c = other_copy();
 	struct pair *other;
 
 	leads();
-	third = core_peer_add(&core, "mail3", key);
-	other = core_pair_add(volume, third);
-	need(third && other, "a third node");
-	core_session_up(&core, 2, third, NULL);
-	hear_hello(2, 1, 1, "spool");
+	other = third_node(2);
 	c.copy_id = id(23);
 	c.generation = id(3);
 	c.history[0] = id(2);
@@ -273,23 +267,11 @@ static void waits_for_what_closes(void)
 /* Whose writes come here by now. */
 static void served_by_another(void)
 {
-	const uint8_t key[REPL_KEY_BYTES] = { 1 };
-	const struct core_peer *third;
 	struct copy c = other_copy();
-	struct pair *other;
 
 	adopts();
-	third = core_peer_add(&core, "mail3", key);
-	other = core_pair_add(volume, third);
-	need(third && other, "a third node");
-	kernel.slot[1] = (struct kernel_slot){
-		.index = 1, .kind = REPL_SLOT_PEER, .copy_id = id(23), .generation = id(1),
-		.flags = REPL_SS_LIVE, .link = REPL_LINK_LIVE, .cookie = 9,
-	};
-	memcpy(kernel.slot[1].key, key, sizeof(key));
-	kernel.slot_count = 2;
-	core_session_up(&core, 2, third, NULL);
-	hear_hello(2, 1, 1, "spool");
+	third_live();
+	third_node(2);
 	ok(pair_following(pair), "beside the link with a third node");
 	c.copy_id = id(23);
 	c.cookie = 9;

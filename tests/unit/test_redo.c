@@ -42,24 +42,6 @@ static bool is_done(const struct sim *s)
 	return s->node[1].running && !s->node[1].volume->redo.step;
 }
 
-/* node0 is primary and has written much that node1 lacks; node1 stages it. */
-static void stages(uint64_t seed)
-{
-	story_begin(2, seed);
-	sim.ordered = true;
-	sim.join_limit_ms = 60;
-	for (unsigned int i = 0; i < 2; i++)
-		sim.node[i].volume->set.join_limit_ms = sim.join_limit_ms;
-	sim_until(&sim, story_connected, 5000);
-	story_promote(&sim.node[0], false, false);
-	sim.writing = true;
-	sim_until(&sim, sim_all_live, 60000);
-	sim_partition(&sim, 0, 1, true);
-	sim_run(&sim, 13000 + sim_random(&sim, 2000));
-	sim_partition(&sim, 0, 1, false);
-	sim_until(&sim, follows, 60000);
-}
-
 static bool ends_well(uint64_t seed)
 {
 	bool good;
@@ -86,7 +68,7 @@ static bool comes_back(uint64_t seed, bool applying, bool *met)
 {
 	struct sim_node *b = &sim.node[1];
 
-	stages(seed);
+	story_apart(seed, follows);
 	*met = sim_until(&sim, applying ? applies : is_whole, 30000);
 	if (applying)
 		sim_run(&sim, sim_random(&sim, 30));
@@ -111,7 +93,7 @@ static bool stays(uint64_t seed, bool *met)
 {
 	struct sim_node *b = &sim.node[1];
 
-	stages(seed);
+	story_apart(seed, follows);
 	*met = sim_until(&sim, applies, 30000);
 	b->stage_fixed = true;
 	*met = *met && sim_until(&sim, sim_all_live, 120000) && b->stage.sealed &&

@@ -22,16 +22,6 @@ static bool second_rolls(const struct sim *s)
 	       roll_running(s->node[1].volume->pair[0]);
 }
 
-static uint64_t newest(const struct sim_node *n)
-{
-	uint64_t newest = 0;
-
-	for (unsigned int b = 0; b < SK_BLOCKS; b++)
-		if (n->kernel.data[b] > newest)
-			newest = n->kernel.data[b];
-	return newest;
-}
-
 enum { ROLL_STEP = 20, ROLL_STEPS = 8192 };
 
 /* How many writes there were, step by step; and whether the replica is ever older than its leader says. */
@@ -49,9 +39,9 @@ static bool runs_and_is_as_old_as_said(uint64_t ms)
 		/* The last one that was begun then may have been in flight. */
 		if (age >= 0 && (b->kernel.flags & REPL_SB_CONSISTENT) && !b->kernel.primary &&
 		    (uint64_t)age / ROLL_STEP + 2 < steps &&
-		    newest(b) + 1 < writes_at[steps - 2 - (uint64_t)age / ROLL_STEP]) {
+		    sim_newest(b) + 1 < writes_at[steps - 2 - (uint64_t)age / ROLL_STEP]) {
 			printf("# the replica has write %llu, and is said to be %lld ms old: %llu were there\n",
-			       (unsigned long long)newest(b), (long long)age,
+			       (unsigned long long)sim_newest(b), (long long)age,
 			       (unsigned long long)writes_at[steps - 2 - (uint64_t)age / ROLL_STEP]);
 			return false;
 		}

@@ -348,43 +348,24 @@ static bool second_commits(const struct sim *s)
 	return s->node[1].running && s->node[1].volume->redo.step == REDO_APPLY;
 }
 
-/* node0 is primary and has written much that node1 lacks; they meet again. */
-static void long_apart(uint64_t seed)
-{
-	story_begin(2, seed);
-	sim.ordered = true;
-	/* So that more is staged than a join may apply. */
-	sim.join_limit_ms = 60;
-	for (unsigned int i = 0; i < 2; i++)
-		sim.node[i].volume->set.join_limit_ms = sim.join_limit_ms;
-	sim_until(&sim, story_connected, 5000);
-	story_promote(&sim.node[0], false, false);
-	sim.writing = true;
-	sim_until(&sim, sim_all_live, 60000);
-	sim_partition(&sim, 0, 1, true);
-	sim_run(&sim, 13000 + sim_random(&sim, 2000));
-	sim_partition(&sim, 0, 1, false);
-	sim_until(&sim, second_syncs, 60000);
-}
-
 static void catches_up(uint64_t seed)
 {
 	uint64_t epoch;
 
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	epoch = sim.node[0].kernel.epoch;
 	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync after a long time apart");
 	ok(sim.node[1].commits >= 2, "epochs: by way of one in between: %u", sim.node[1].commits);
 	ok(sim.node[0].kernel.epoch > epoch, "epochs: it has a number of its own");
 	story_settled("epochs");
 	story_finish("epochs");
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	sim.stage_most = 40;
 	ok(sim_until(&sim, sim_all_live, 60000), "epochs: in sync, though it did not fit");
 	is_number(sim.node[1].commits, 0, "epochs: directly");
 	story_settled("epochs, directly");
 	story_finish("epochs, directly");
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	sim.no_direct = true;
 	sim_agent_kill(&sim.node[1]);
 	sim.stage_most = 40;
@@ -409,7 +390,7 @@ static bool dies_at(uint64_t seed, bool applying)
 	struct sim_node *a = &sim.node[0], *b = &sim.node[1];
 	bool good;
 
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	if (applying)
 		sim_until(&sim, second_commits, 5000);
 	sim_run(&sim, sim_random(&sim, applying ? 60 : 400));
@@ -444,7 +425,7 @@ static bool goes_on_after(uint64_t seed, bool applying)
 {
 	bool good;
 
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	sim.op_failures = (unsigned int)sim_random(&sim, 2) * 30;
 	for (unsigned int i = 0; i < 3; i++) {
 		if (applying)
@@ -601,7 +582,7 @@ static void splits(uint64_t seed, unsigned int where, bool no_save)
  */
 static bool staged_split(uint64_t seed, uint16_t at, unsigned int nth)
 {
-	long_apart(seed);
+	story_apart(seed, second_syncs);
 	sim.break_type = at;
 	sim.break_nth = nth;
 	for (unsigned int ms = 0; sim.break_type && ms < 20000; ms++)
