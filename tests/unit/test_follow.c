@@ -235,6 +235,51 @@ static void records_alone(uint8_t link)
 	end();
 }
 
+/*
+ * This node has consented to the third's promotion, which the other has learnt of first: its
+ * generation continues this copy's, and it would be followed.
+ */
+static void learns_late(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(1) };
+	struct copy c = other_copy();
+	struct pair *third;
+
+	follow(1);
+	third_live();
+	third = third_node(2);
+	c.copy_id = id(23);
+	c.cookie = 9;
+	c.flags |= REPL_MV_SLOT | REPL_MV_SLOT_LIVE | REPL_MV_LIVE;
+	c.slot_copy_id = kernel.copy_id;
+	c.slot_generation = id(1);
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	need(third->phase == PHASE_LIVE, "a live link with a third node");
+	msg_pack_consent(&ask, &m);
+	hear(2, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	need(volume->consent_to == third->peer, "to whose promotion this node consents");
+	c = other_copy();
+	c.generation = id(2);
+	c.history[0] = id(1);
+	hear_copy(1, REPL_MSG_VOLUME, &c);
+	clear();
+	c.cookie = 77;
+	hear_copy(1, REPL_MSG_FOLLOW, &c);
+	for (unsigned int i = 0; i < 5; i++) {
+		tick(CORE_RETRY_MIN_MS);
+		core_heard(&core, 1);
+		core_heard(&core, 2);
+	}
+	ok(!op_count && third->phase == PHASE_LIVE, "the link with who is about to begin stays: %s", pair->reason);
+	tick(CORE_CONSENT_MS - 1000);
+	core_heard(&core, 1);
+	core_heard(&core, 2);
+	tick(1000);
+	ok(op_count && ops[0].kind == OP_LINK_DEL, "for as long as the consent is good for");
+	end();
+}
+
 /* What that may bring would make all that was staged meanwhile void. */
 static void waits_for_what_closes(void)
 {
@@ -424,6 +469,7 @@ int main(void)
 	records_alone(REPL_LINK_NONE);
 	records_alone(REPL_LINK_CLOSING);
 	waits_for_what_closes();
+	learns_late();
 	served_by_another();
 	unread();
 	named();
