@@ -359,6 +359,63 @@ static void ask_primary(bool peer_dead)
 	settle();
 }
 
+static void role_done(int error)
+{
+	struct op_result r = { .error = error, .text = error ? "a peer was lost" : NULL };
+
+	need(op_count == 1 && ops[0].kind == OP_ROLE, "with consent it begins");
+	clear();
+	core_op_done(volume, NULL, OP_ROLE, 0, &r);
+	settle();
+}
+
+/* The peer is asked, and grants it. */
+static void asked_and_granted(void)
+{
+	need(sent_count && sent[sent_count - 1].type == REPL_MSG_CONSENT_ASK && !op_count, "the peer is asked");
+	hear_consent(1, true);
+}
+
+static void lost_while_told(void)
+{
+	unsigned int tries;
+	struct copy c;
+
+	live(1, &c);
+	ask_primary(false);
+	asked_and_granted();
+	role_done(-ECONNABORTED);
+	ok(!answer[0] && !op_count && !sent_count, "a peer that is lost while it is told: nobody has to say it again");
+	c.generation = id(4);
+	kernel.generation = kernel.slot[0].generation = id(4);
+	tick(500);
+	ok(!op_count && !answer[0], "but the peer is asked again");
+	asked_and_granted();
+	role_done(0);
+	ok(answer[0] == '1', "and then it is primary: %s", answer);
+	end();
+
+	live(1, &c);
+	ask_primary(false);
+	for (tries = 0; tries < 20 && !answer[0]; tries++) {
+		asked_and_granted();
+		role_done(-ECONNABORTED);
+		tick(answer[0] ? 0 : 500);
+	}
+	ok(answer[0] == '0' && strstr(answer, "a peer was lost") && tries == 11, "not for ever (%u): %s", tries, answer);
+	end();
+
+	live(1, &c);
+	ask_primary(false);
+	asked_and_granted();
+	role_done(-ECONNABORTED);
+	core_session_down(&core, 1, "closed");
+	for (tries = 0; tries < 20 && !answer[0]; tries++)
+		tick(500);
+	ok(answer[0] == '0' && strstr(answer, "mail2 is not connected") && !op_count, "nor if it cannot be any more: %s", answer);
+	end();
+}
+
 /* Whose consent may be in use gets none. */
 static void not_both(void)
 {
@@ -738,6 +795,7 @@ int main(void)
 	links();
 	newer_offer();
 	former_primary();
+	lost_while_told();
 	not_both();
 	not_both_later();
 	lost_after_consent();

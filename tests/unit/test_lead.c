@@ -263,9 +263,59 @@ static void much_is_staged(void)
 	is_text(op_name(joins(REPL_GATE_PEER_LOST)), op_name(OP_LINK_OPEN), "unless they are held until the peer is back");
 }
 
+/*
+ * This node has consented to the promotion of the peer, which is about to say that it has adopted
+ * the link.  A third has learnt of the new generation first, and would be followed.
+ */
+static void learns_late(void)
+{
+	struct repl_msg_consent m;
+	struct msg_consent ask = { .generation = id(2) };
+	struct copy c;
+	struct pair *third;
+
+	adopted_here(1);
+	kernel.role = REPL_ROLE_SECONDARY;
+	kernel.gate = 0;
+	c = other_copy();
+	c.copy_id = id(23);
+	c.generation = c.slot_generation = id(2);
+	c.history[0] = id(1);
+	third = third_node(2);
+	third_live();
+	kernel.slot[1].flags = 0;
+	kernel.slot[1].link = REPL_LINK_NONE;
+	kernel.slot[1].generation = id(2);
+	core_get(volume);
+	settle();
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	need(pair->phase == PHASE_L_ADOPT, "a secondary that leads, up to where the peer is to adopt the link");
+	msg_pack_consent(&ask, &m);
+	hear(1, REPL_MSG_CONSENT_ASK, &m, sizeof(m));
+	need(volume->consent_to == pair->peer, "to whose promotion this node consents");
+	c.generation = id(3);
+	c.history[0] = id(2);
+	c.history[1] = id(1);
+	hear_copy(2, REPL_MSG_VOLUME, &c);
+	clear();
+	c.cookie = 77;
+	hear_copy(2, REPL_MSG_FOLLOW, &c);
+	core_heard(&core, 1);
+	need(pair_following(third), "what the third tells would be followed");
+	ok(!op_count && pair->phase == PHASE_L_ADOPT, "the link with who is about to begin stays: %s", pair->reason);
+	for (unsigned int i = 0; i < 3; i++) {
+		tick(CORE_CONSENT_MS / 2);
+		core_heard(&core, 1);
+		core_heard(&core, 2);
+	}
+	ok(pair->phase != PHASE_L_ADOPT, "for as long as the consent is good for: %s", pair->reason);
+	end();
+}
+
 int main(void)
 {
 	much_is_staged();
+	learns_late();
 	follows_nobody();
 	links_are_many();
 	goes_on_at_adoption();

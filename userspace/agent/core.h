@@ -421,7 +421,9 @@ struct task {
 	bool unlink;			/* links are dropped first */
 	bool begun;			/* the kernel command is under way */
 	bool arbiter;			/* TASK_PRIMARY: the arbiter decides, or has begun to */
-	bool force;
+	bool force, peer_dead;		/* what was said */
+	unsigned int tries;		/* TASK_PRIMARY: so often a lost peer has broken it off */
+	bool pauses;			/* TASK_PRIMARY: until ->deadline, when it is planned anew */
 
 	/* TASK_RESIZE, TASK_GROW: */
 	uint64_t size;			/* bytes */

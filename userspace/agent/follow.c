@@ -27,6 +27,7 @@
 #include "redo.h"
 #include "resolve.h"
 #include "session.h"
+#include "task.h"
 
 static void fail(struct pair *p, enum op_kind kind, const struct op_result *r)
 {
@@ -106,24 +107,12 @@ static bool is_secondary(const struct pair *p)
 	       id_equal(&p->theirs.generation, &p->mine.generation);
 }
 
-/*
- * It has this node's consent, and has not used it here: the generation that somebody else tells
- * of may be the one that is on its way over this very link.
- */
-static bool may_begin(const struct pair *live)
-{
-	const struct volume *v = live->volume;
-
-	return v->consent_to == live->peer && v->core->now < v->consent_until &&
-	       id_equal(&v->consent_from, &v->k.generation);
-}
-
 /* For the sake of @p a link goes.  Where the other agent is away, the pair itself does nothing about it. */
 static void unlink_for(const struct pair *p, struct pair *live)
 {
 	struct op op = { .kind = OP_LINK_DEL, .slot = (uint8_t)pair_slot(live) };
 
-	if (may_begin(live))
+	if (task_may_begin(live))
 		return;
 	if (live->phase == PHASE_LIVE) {
 		pair_unlink(live, "this copy is about to follow another");

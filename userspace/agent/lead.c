@@ -36,6 +36,7 @@
 #include "resolve.h"
 #include "roll.h"
 #include "session.h"
+#include "task.h"
 #include "units.h"
 
 static void next_step(struct pair *p);
@@ -708,7 +709,9 @@ static bool asked_too_early(const struct pair *p)
 void lead_snapshot(struct pair *p)
 {
 	const struct volume *v = p->volume;
-	const struct pair *other = p->mine.flags & REPL_MV_PRIMARY ? NULL : pair_other_leader(p);
+	/* A link that is up already, and has all the peer lacks, brings what the other one tells of. */
+	bool waits = p->phase == PHASE_L_ADOPT && task_may_begin(p);
+	const struct pair *other = waits || (p->mine.flags & REPL_MV_PRIMARY) ? NULL : pair_other_leader(p);
 
 	look_at_freeze(p);
 	roll_snapshot(p);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "task.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,11 @@
 #include "survey.h"
 #include "verify.h"
 
-enum { TASK_ASKS_AGAIN = 3 };
+enum task_limits {
+	TASK_ASKS_AGAIN = 3,
+	TASK_TRIES = 10,	/* of a promotion that a lost peer has broken off */
+	TASK_PAUSE_MS = 500,
+};
 
 static const char *words(const struct op_result *r)
 {
@@ -319,6 +324,14 @@ static const char *consented_to(const struct volume *v, bool dead)
 	return v->consent_to->name;
 }
 
+bool task_may_begin(const struct pair *p)
+{
+	const struct volume *v = p->volume;
+
+	return v->consent_to == p->peer && v->core->now < v->consent_until &&
+	       id_equal(&v->consent_from, &v->k.generation);
+}
+
 /* Of two that begin at once and are live with each other the kernels refuse one; else nobody does. */
 static const char *begins_unseen(const struct volume *v, bool dead)
 {
@@ -328,10 +341,33 @@ static const char *begins_unseen(const struct volume *v, bool dead)
 	return consented_to(v, dead);
 }
 
+/* By what is known now. */
+static bool plan_promotion(struct promote_plan *plan, struct volume *v, bool force, bool peer_dead)
+{
+	struct promote_facts facts;
+
+	gather(&facts, v);
+	facts.force = force;
+	facts.peer_dead = peer_dead;
+	facts.granted = begins_unseen(v, peer_dead);
+	promote_plan(plan, &facts);
+	return plan->step != PROMOTE_REFUSED && plan->step != PROMOTE_ALREADY;
+}
+
+static void go_by_plan(struct volume *v, const struct promote_plan *plan)
+{
+	v->task.flags = plan->flags;
+	v->task.unlink = plan->unlink;
+	v->task.forget = v->task.force && redo_stuck(v);
+	v->task.arbiter = plan->step == PROMOTE_ARBITER;
+	if (plan->ask)
+		plan_to_ask(v, plan->ask);
+	task_go(v);
+}
+
 void core_primary(struct core *c, const struct core_request *r)
 {
 	struct volume *v = task_volume(c, r);
-	struct promote_facts facts;
 	struct promote_plan plan;
 
 	if (!v)
@@ -341,22 +377,57 @@ void core_primary(struct core *c, const struct core_request *r)
 			   "somebody still has it open since its forced demotion: end that first");
 		return;
 	}
-	gather(&facts, v);
-	facts.force = r->force;
-	facts.peer_dead = r->peer_dead;
-	facts.granted = begins_unseen(v, r->peer_dead);
-	promote_plan(&plan, &facts);
-	if (plan.step == PROMOTE_REFUSED || plan.step == PROMOTE_ALREADY) {
+	if (!plan_promotion(&plan, v, r->force, r->peer_dead)) {
 		core_reply(c, r->id, plan.step == PROMOTE_ALREADY, "%s", plan.text);
 		return;
 	}
 	v->task = (struct task){
-		.kind = TASK_PRIMARY, .request = r->id, .flags = plan.flags, .unlink = plan.unlink,
-		.forget = r->force && redo_stuck(v), .arbiter = plan.step == PROMOTE_ARBITER,
+		.kind = TASK_PRIMARY, .request = r->id, .force = r->force, .peer_dead = r->peer_dead,
 	};
-	if (plan.ask)
-		plan_to_ask(v, plan.ask);
-	task_go(v);
+	go_by_plan(v, &plan);
+}
+
+/* ->granted goes with it: this node may consent to another one's promotion until it asks again. */
+static void pause_promotion(struct volume *v)
+{
+	for (unsigned int i = 0; i < v->pair_count; i++) {
+		if (v->pair[i]->told)
+			disclaim_later(v);
+		v->pair[i]->asked = v->pair[i]->told = v->pair[i]->granted = false;
+	}
+	v->task.begun = false;
+	v->task.pauses = true;
+	v->task.deadline = v->core->now + TASK_PAUSE_MS;
+	core_get(v);
+}
+
+/*
+ * A peer was lost while it was told the new generation: another had told it first, say, and it
+ * went to follow that.  Whoever lost it cannot know better than to say it again.
+ */
+static bool begin_again(struct volume *v, const struct op_result *r)
+{
+	if (v->task.kind != TASK_PRIMARY || v->task.arbiter || r->error != -ECONNABORTED ||
+	    v->task.tries++ == TASK_TRIES)
+		return false;
+	core_log(v->core, LOG_LEVEL_INFO, v, NULL, "not primary yet: %s; it is tried again", words(r));
+	pause_promotion(v);
+	return true;
+}
+
+static void pause_ended(struct volume *v)
+{
+	struct promote_plan plan;
+	bool can = plan_promotion(&plan, v, v->task.force, v->task.peer_dead);
+
+	v->task.pauses = false;
+	v->task.deadline = 0;
+	if (can)
+		go_by_plan(v, &plan);
+	else if (plan.step != PROMOTE_ALREADY && v->task.tries++ < TASK_TRIES)
+		pause_promotion(v);
+	else
+		task_end(v, plan.step == PROMOTE_ALREADY, plan.text);
 }
 
 /* Nobody waits for ever; but what was asked is asked on. */
@@ -414,6 +485,8 @@ static void primary_go(struct volume *v)
 	struct op op = { .kind = OP_ROLE, .role = REPL_ROLE_PRIMARY, .flags = v->task.flags };
 	bool all = true;
 
+	if (v->task.pauses)
+		return;
 	for (unsigned int i = 0; i < v->pair_count; i++) {
 		bool joins = v->task.deadline && is_joining(v->pair[i]);
 
@@ -668,6 +741,8 @@ void task_op_done(struct volume *v, enum op_kind kind, const struct op_result *r
 		task_go(v);
 		return;
 	}
+	if (r->error && begin_again(v, r))
+		return;
 	if (!r->error && task == TASK_DOWN) {
 		task_removed(v, "down");
 		return;
@@ -697,6 +772,10 @@ void task_tick(struct volume *v)
 	}
 	if (v->task.kind == TASK_MEMBER) {
 		member_tick(v);
+		return;
+	}
+	if (v->task.pauses) {
+		pause_ended(v);
 		return;
 	}
 	if (v->task.kind == TASK_PRIMARY && v->task.arbiter && v->task.begun) {

@@ -32,6 +32,12 @@ void task_consent_heard(struct pair *p, const struct msg_consent *m, const void 
 /** task_begins - the kernel may make this node primary at any moment: nothing is said that would deny it */
 bool task_begins(const struct volume *v);
 
+/**
+ * task_may_begin - the peer has this node's consent to a promotion, and has not used it here: a generation that
+ * somebody else tells of may be the one that is on its way over the very link
+ */
+bool task_may_begin(const struct pair *p);
+
 /** task_removed - the kernel no longer has the volume: forget it, too */
 void task_removed(struct volume *v, const char *why);
 
