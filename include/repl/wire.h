@@ -168,6 +168,7 @@ struct repl_msg {
 #define REPL_HF_VERIFY	(1ULL << 2)	/* knows VERIFY, and DIGESTS outside of a delta */
 #define REPL_HF_SURVEY	(1ULL << 5)	/* answers SURVEY */
 #define REPL_HF_SPLIT_MAP (1ULL << 6)	/* of a split: tells its map (RESOLVE, MAP), and asks for the other's */
+#define REPL_HF_QUESTION (1ULL << 7)	/* answers a CONSENT_ASK with its number */
 
 struct repl_msg_hello {
 	__le16	version_min;		/*  0 */
@@ -278,7 +279,7 @@ struct repl_msg_link {
 struct repl_msg_consent {
 	struct repl_id	generation;	/* in which both are equal */
 	__le32	granted;		/* 0 or 1; ASK: absent peers are known to be off */
-	__le32	reserved;
+	__le32	question;		/* any number of the asker's; to a node without QUESTION: 0 */
 };
 
 enum repl_resolve_step {

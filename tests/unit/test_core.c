@@ -341,13 +341,18 @@ static void former_primary(void)
 	end();
 }
 
-static void hear_consent(uint32_t conn, bool granted)
+static void hear_answer(uint32_t conn, bool granted, uint32_t question)
 {
-	struct msg_consent c = { .generation = id(1), .granted = granted };
+	struct msg_consent c = { .generation = id(1), .granted = granted, .question = question };
 	struct repl_msg_consent m;
 
 	msg_pack_consent(&c, &m);
 	hear(conn, REPL_MSG_CONSENT, &m, sizeof(m));
+}
+
+static void hear_consent(uint32_t conn, bool granted)
+{
+	hear_answer(conn, granted, 0);
 }
 
 static void ask_primary(bool peer_dead)
@@ -357,6 +362,39 @@ static void ask_primary(bool peer_dead)
 	clear();
 	core_primary(&core, &r);
 	settle();
+}
+
+/* The number of the question that was asked last. */
+static uint32_t question(void)
+{
+	need(sent_count && sent[sent_count - 1].type == REPL_MSG_CONSENT_ASK, "the peer is asked");
+	return le32toh(((const struct repl_msg_consent *)sent[sent_count - 1].body)->question);
+}
+
+static void answered_late(void)
+{
+	uint32_t first, second;
+	struct copy c;
+
+	live(1, &c);
+	ask_primary(false);
+	need(!question(), "a peer that does not know of numbers gets none");
+	end();
+	live(1, &c);
+	core.sessions->features |= REPL_HF_QUESTION;
+	ask_primary(false);
+	first = question();
+	tick(CORE_CONSENT_MS / 2);
+	core_heard(&core, 1);
+	tick(CORE_CONSENT_MS / 2);
+	need(answer[0] == '0', "no answer");
+	ask_primary(false);
+	second = question();
+	hear_answer(1, true, first);
+	ok(!op_count && !answer[0] && first != second, "consent to an earlier question counts for nothing");
+	hear_answer(1, true, second);
+	ok(op_count && ops[op_count - 1].kind == OP_ROLE, "to this one it does");
+	end();
 }
 
 static void role_done(int error)
@@ -795,6 +833,7 @@ int main(void)
 	links();
 	newer_offer();
 	former_primary();
+	answered_late();
 	lost_while_told();
 	not_both();
 	not_both_later();

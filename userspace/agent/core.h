@@ -418,6 +418,7 @@ struct task {
 	unsigned int asked_again;	/* TASK_PRIMARY: so often they have expired */
 	bool forget;			/* TASK_PRIMARY: by force, and what is staged could not be applied by then */
 	uint32_t ask;			/* TASK_PRIMARY: bit n: pair n must consent */
+	uint32_t question;		/* TASK_PRIMARY: of this number; another's answer grants nothing */
 	bool unlink;			/* links are dropped first */
 	bool begun;			/* the kernel command is under way */
 	bool arbiter;			/* TASK_PRIMARY: the arbiter decides, or has begun to */
@@ -502,6 +503,7 @@ struct core {
 	char node[REPL_NODE_MAX];
 	uint8_t key[REPL_KEY_BYTES];
 	uint64_t now;			/* ms, monotonic */
+	uint32_t questions;		/* for consent, so far */
 	uint64_t link_bytes;		/* a TLS link's keys are good for, one way; 0: any number */
 	uint64_t (*random)(void *arg);
 	void *random_arg;

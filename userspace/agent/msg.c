@@ -219,17 +219,17 @@ int msg_unpack_link(struct msg_link *l, const struct repl_msg_link *m, struct er
 void msg_pack_consent(const struct msg_consent *c, struct repl_msg_consent *m)
 {
 	*m = (struct repl_msg_consent){
-		.generation = c->generation, .granted = htole32(c->granted),
+		.generation = c->generation, .granted = htole32(c->granted), .question = htole32(c->question),
 	};
 }
 
 int msg_unpack_consent(struct msg_consent *c, const struct repl_msg_consent *m, struct err *e)
 {
-	if (m->reserved)
-		return err_set(e, EPROTO, "a CONSENT whose reserved field is not zero");
 	if (le32toh(m->granted) > 1)
 		return err_set(e, EPROTO, "a CONSENT that says neither yes nor no");
-	*c = (struct msg_consent){ .generation = m->generation, .granted = m->granted };
+	*c = (struct msg_consent){
+		.generation = m->generation, .granted = m->granted, .question = le32toh(m->question),
+	};
 	return 0;
 }
 

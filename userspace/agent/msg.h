@@ -57,6 +57,7 @@ struct msg_link {
 struct msg_consent {
 	struct repl_id generation;
 	bool granted;		/* in a question: peers that do not answer are known to be off */
+	uint32_t question;	/* which one; 0: it has no number */
 };
 
 struct msg_resolve {

@@ -86,7 +86,8 @@ static void say_hello(struct session *s)
 {
 	struct msg_hello h = {
 		.version_min = REPL_WIRE_VERSION_MIN, .version = REPL_WIRE_VERSION,
-		.features = REPL_HF_VERIFY | REPL_HF_ARBITER | REPL_HF_SURVEY | REPL_HF_SPLIT_MAP,
+		.features = REPL_HF_VERIFY | REPL_HF_ARBITER | REPL_HF_SURVEY | REPL_HF_SPLIT_MAP |
+			    REPL_HF_QUESTION,
 	};
 	struct repl_msg_hello m;
 

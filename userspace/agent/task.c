@@ -274,6 +274,7 @@ static void gather(struct promote_facts *f, struct volume *v)
 static void plan_to_ask(struct volume *v, uint32_t who)
 {
 	v->task.ask = who;
+	v->task.question = ++v->core->questions;
 	v->task.deadline = v->core->now + CORE_CONSENT_MS;
 	/* Nobody's consent is older than this. */
 	v->task.good_until = v->task.deadline - CORE_CONSENT_LATE_MS;
@@ -289,11 +290,17 @@ static bool is_joining(const struct pair *p)
 	return p->phase == PHASE_L_ADD || p->phase == PHASE_L_ADOPT;
 }
 
+static bool numbers(const struct pair *p)
+{
+	return p->session && (p->session->features & REPL_HF_QUESTION);
+}
+
 static void ask(struct pair *p)
 {
 	struct volume *v = p->volume;
 	struct msg_consent question = {
 		.generation = v->k.generation, .granted = v->task.flags & REPL_F_PEER_DEAD,
+		.question = numbers(p) ? v->task.question : 0,
 	};
 	struct repl_msg_consent m;
 
@@ -528,14 +535,23 @@ static void primary_go(struct volume *v)
 	core_op(v, NULL, &op);
 }
 
+/* An older one may have been granted so long ago that the peer has consented to another node since. */
+static bool is_answer(const struct pair *p, const struct msg_consent *m)
+{
+	const struct volume *v = p->volume;
+
+	return v->task.kind == TASK_PRIMARY && !v->task.begun && p->asked &&
+	       id_equal(&m->generation, &v->k.generation) &&
+	       (m->question == v->task.question || !numbers(p));
+}
+
 void task_consent_heard(struct pair *p, const struct msg_consent *m, const void *why,
 			size_t length)
 {
 	struct volume *v = p->volume;
 	char text[REPL_TEXT_MAX], all[REPL_TEXT_MAX + 256];
 
-	if (v->task.kind != TASK_PRIMARY || v->task.begun || !p->asked ||
-	    !id_equal(&m->generation, &v->k.generation)) {
+	if (!is_answer(p, m)) {
 		/* It came too late to be used, and has made the peer fear what will not be. */
 		if (m->granted)
 			disclaim_later(v);
@@ -633,7 +649,7 @@ void task_consent_asked(struct pair *p, const struct msg_consent *m)
 		struct repl_msg_consent m;
 		char text[REPL_TEXT_MAX];
 	} answer;
-	struct msg_consent says = { .generation = m->generation };
+	struct msg_consent says = { .generation = m->generation, .question = m->question };
 
 	says.granted = promote_consent(&c, answer.text);
 	msg_pack_consent(&says, &answer.m);
