@@ -157,6 +157,9 @@ static void asserted(void)
 	planned(PROMOTE_GO, REPL_F_FORCE, NULL, "by force all the same");
 	f.peer_dead = true;
 	planned(PROMOTE_REFUSED, 0, "answers", "it is not dead, it answers");
+	f.peer_dead = f.peer[0].there = true;
+	f.peer[0].connected = f.peer[0].live = false;
+	planned(PROMOTE_REFUSED, 0, "has not told yet", "nor is one that has just come, or is about to begin");
 	f.peer_dead = true;
 	f.peer[0].connected = f.peer[0].live = f.peer[0].was_live = false;
 	planned(PROMOTE_REFUSED, 0, "--force", "dead, but it may hold more");

@@ -107,7 +107,7 @@ static void refuse_incomplete(struct promote_plan *plan, const struct promote_fa
 static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts *f)
 {
 	const struct promote_peer *newer = find_newer(f);
-	const char *dead = NULL, *answers = NULL, *outrun = find_outrun(f);
+	const char *dead = NULL, *answers = NULL, *silent = NULL, *outrun = find_outrun(f);
 	bool live = false;
 
 	for (unsigned int i = 0; i < f->peer_count; i++) {
@@ -119,6 +119,8 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		live |= p->connected && p->live;
 		if (p->was_live && p->connected)
 			answers = p->name;
+		else if (p->was_live && p->there)
+			silent = p->name;
 		else if (p->was_live)
 			dead = p->name;
 	}
@@ -131,6 +133,10 @@ static void plan_peer_dead(struct promote_plan *plan, const struct promote_facts
 		refuse_newer(plan, f, newer);
 	} else if (outrun) {
 		refuse_outrun(plan, f, outrun);
+	} else if (silent) {
+		/* It may be about to become primary itself, and tells nobody what it is meanwhile. */
+		refuse(plan, "%s: %s is not dead: its agent is connected, and has not told yet what it has: try again "
+		       "in some seconds; if it is gone by then, this will do", f->volume, silent);
 	} else if (dead) {
 		plan->step = plan->ask ? PROMOTE_ASK : PROMOTE_GO;
 		plan->unlink = true;

@@ -16,6 +16,7 @@
 struct promote_peer {
 	const char *name;
 	uint64_t size;		/* bytes; 0: not known */
+	bool there;		/* a session is up: its agent lives, whatever it has told */
 	bool connected;		/* a session is up, and its VOLUME has arrived */
 	bool primary;		/* as it said last */
 	bool live;		/* the link stands */

@@ -257,7 +257,7 @@ static void gather(struct promote_facts *f, struct volume *v)
 
 		f->peer[i] = (struct promote_peer){
 			.name = p->peer->name, .size = p->theirs.size,
-			.connected = p->session && p->have_theirs,
+			.there = p->session, .connected = p->session && p->have_theirs,
 			.primary = p->theirs.flags & REPL_MV_PRIMARY,
 			.consistent = p->theirs.flags & REPL_MV_CONSISTENT,
 			.identity = p->theirs.flags & REPL_MV_IDENTITY,
