@@ -58,10 +58,22 @@ static void send_question(struct sim_node *n, const struct action *a, uint64_t a
 	ev->op.history[0] = a->expect;
 }
 
+/* What a primary acknowledges after it, over a link that still stands, another may have begun without. */
+static bool asks_linked(const struct sim_node *n, const struct action *a)
+{
+	bool linked = false;
+
+	for (unsigned int i = 0; i < sizeof(n->kernel.slot) / sizeof(n->kernel.slot[0]); i++)
+		linked |= n->kernel.slot[i].link != NULL;
+	return linked && !n->kernel.primary && memcmp(&a->expect, &a->want, sizeof(a->want));
+}
+
 void witness_ask(struct sim_node *n, const struct action *a)
 {
 	struct sim *s = n->sim;
 
+	if (asks_linked(n, a))
+		sim_broke(s, "a secondary asks the arbiter while its link stands", n->core.node);
 	if (memcmp(&a->expect, &a->want, sizeof(a->want)) && s->plant != PLANT_FORGETFUL) {
 		n->noted = true;
 		n->noted_expect = a->expect;
