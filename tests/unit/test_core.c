@@ -454,6 +454,32 @@ static void lost_while_told(void)
 	end();
 }
 
+/* The arbiter's 10 s are over while the kernel is at it: nobody is told that there is no answer. */
+static void arbiter_late(void)
+{
+	struct op_result r = { 0 };
+	struct copy c;
+
+	live(1, &c);
+	volume->set.arbiter = REPL_MA_NODE;
+	ask_primary(false);
+	asked_and_granted();
+	need(op_count == 1 && ops[0].kind == OP_LINK_DEL, "the link goes, before the arbiter is asked");
+	for (unsigned int i = 0; i < 3; i++) {
+		tick(CORE_ARBITER_MS / 2);
+		core_heard(&core, 1);
+	}
+	ok(!answer[0], "as long as the kernel is at it nothing is said: %s", answer);
+	kernel.slot[0].flags = 0;
+	kernel.slot[0].link = REPL_LINK_CLOSING;
+	core_op_done(volume, NULL, OP_LINK_DEL, 0, &r);
+	settle();
+	tick(CORE_ARBITER_MS);
+	ok(answer[0] == '0' && strstr(answer, "no answer from the arbiter yet: it has not been asked yet"),
+	   "then it is: %s", answer);
+	end();
+}
+
 /* Whose consent may be in use gets none. */
 static void not_both(void)
 {
@@ -835,6 +861,7 @@ int main(void)
 	former_primary();
 	answered_late();
 	lost_while_told();
+	arbiter_late();
 	not_both();
 	not_both_later();
 	lost_after_consent();

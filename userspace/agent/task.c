@@ -795,7 +795,11 @@ void task_tick(struct volume *v)
 		return;
 	}
 	if (v->task.kind == TASK_PRIMARY && v->task.arbiter && v->task.begun) {
-		tell_unanswered(v);
+		/* It may have been granted: the kernel is at it, and says how that went. */
+		if (v->arbiter.using == OP_NONE)
+			tell_unanswered(v);
+		else
+			v->task.deadline = v->core->now + TASK_PAUSE_MS;
 		return;
 	}
 	snprintf(text, sizeof(text), "%s: a peer was joining all the time: try again", v->name);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: once=6.1 mem=768 timeout=300 disks=16M,16M
+# vm: once=6.1 mem=768 timeout=400 disks=16M,16M
 #
 # Two copies and a witness: a primary that is cut off freezes, the other one takes over by itself, the former primary fails
 # what waited and follows; without the witness nobody goes on.
@@ -50,7 +50,8 @@ refuses() { # WORDS COMMAND...
 	}
 }
 
-repl_node a /dev/vda
+dm_linear disk_a /dev/vda
+repl_node a /dev/mapper/disk_a
 repl_node b /dev/vdb
 repl_node w none
 for node in a b w; do agent_conf "$node" >"$(node_dir "$node")/agent.conf"; done
@@ -111,6 +112,30 @@ ok "a is live again" wait_live b a
 ok "b gives the role back" ctl b secondary spool
 ok "a takes it" ctl a primary spool
 ok "through the register" wait_for 10 "agreement" agrees a
+
+# --- nor does a disk that fails change that -----------------------------------------------------------------------
+
+klog_allow 'Buffer I/O error|I/O error, dev|blk_update_request'
+agent_kill w
+dm_break disk_a
+dd if=/dev/urandom of=/run/late bs=4096 count=5 status=none
+dd if=/run/late of="$(node_disk a)" bs=4096 seek=3600 oflag=direct,dsync status=none 2>/run/error &
+late=$!
+ok "without its disk, too, a asks before a write is complete" wait_for 30 "words" says a "^has been asked for "
+ok "and waits" kill -0 "$late"
+is "$(status_of a .frozen_by)" disk "frozen by the disk"
+agent_start w
+ok "it goes on when it is granted" status_becomes a .frozen false 40
+ok "in a generation that the register reads" wait_for 10 "agreement" agrees a
+is "$(status_of b .generation)" "$(status_of a .generation)" "and that b is in"
+rc=0
+wait "$late" || rc=$?
+is "$rc" 0 "the write that waited is good"
+ok "a gives the role back" ctl a secondary spool
+ok "b takes it" ctl b primary spool
+ok "through the register" wait_for 10 "agreement" agrees b
+dd if="$(node_disk b)" bs=4096 skip=3600 count=5 iflag=direct of=/run/there status=none
+ok "and what a has written without a disk" cmp /run/late /run/there
 for node in a b; do ctl "$node" status | sed 's/^/# /'; done
 ctl w witness list | sed 's/^/# /'
 for node in a b; do run_quiet ctl "$node" down spool; done
