@@ -264,6 +264,7 @@ struct rolling {
 	uint64_t begun_at;		/* the epoch under way */
 	uint64_t equal_at;		/* the peer has this copy as it was then; 0: not known */
 	uint64_t next_at;		/* no epoch before */
+	uint64_t sent;			/* bytes: staged there, and not its copy yet, as far as is known here */
 	unsigned int joins;		/* since the last epoch: what was missing there went directly */
 	uint64_t keep_until;		/* the link that came of it */
 	uint64_t minute;		/* of the newest in ->worst */

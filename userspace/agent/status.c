@@ -125,13 +125,14 @@ static json_t *verify(const struct pair *p)
 /* Only a primary knows how old a peer's copy is. */
 static json_t *rolling(const struct pair *p)
 {
-	int64_t age = roll_age(p);
+	int64_t age = roll_age(p), behind = roll_behind(p);
 
 	if (!p->roll.interval_ms)
 		return json_null();
-	return json_pack("{s:I, s:o, s:o}", "interval_ms", (json_int_t)p->roll.interval_ms,
+	return json_pack("{s:I, s:o, s:o, s:o}", "interval_ms", (json_int_t)p->roll.interval_ms,
 			 "age_ms", age < 0 ? json_null() : json_integer(age),
-			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)));
+			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)),
+			 "behind_bytes", behind < 0 ? json_null() : json_integer(behind));
 }
 
 static json_t *pair_json(const struct pair *p)

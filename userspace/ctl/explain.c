@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "id.h"
 #include "units.h"
 
 enum {
@@ -74,11 +75,24 @@ char *explain_gate(uint32_t gate, char *text, size_t size)
 	return text;
 }
 
+/* The kernel knows what was written just now; the agent, what is staged there, which is dirty no more. */
 int64_t explain_behind(const struct view_volume *vol, const struct view_peer *p)
 {
+	int64_t dirty;
+
 	if (!p->slot)
 		return vol->kernel ? (int64_t)vol->kernel->size : -1;
-	return (int64_t)(p->slot->dirty_blocks << REPL_BLOCK_SHIFT);
+	dirty = (int64_t)(p->slot->dirty_blocks << REPL_BLOCK_SHIFT);
+	return p->rolling.known && p->rolling.behind_bytes > dirty ? p->rolling.behind_bytes : dirty;
+}
+
+/* What its slot says of the replica itself is what that was when it last led. */
+int64_t explain_epoch(const struct view_volume *vol, const struct view_peer *p)
+{
+	if (!p->rolling.known || p->rolling.age_ms < 0 || !p->slot || id_is_zero(&p->slot->generation) ||
+	    !vol->kernel || vol->kernel->role != REPL_ROLE_PRIMARY)
+		return -1;
+	return (int64_t)p->slot->epoch;
 }
 
 static bool any_live(const struct view_volume *vol)

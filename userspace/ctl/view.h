@@ -60,6 +60,7 @@ struct view_rolling {
 	bool known;
 	uint64_t interval_ms;
 	int64_t age_ms, worst_ms;	/* of its copy; -1: not known */
+	int64_t behind_bytes;		/* the same: staged there, too, if it is not its copy yet */
 };
 
 struct view_peer {
