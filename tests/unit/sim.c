@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lag.h"
 #include "roll.h"
 #include "tap.h"
 
@@ -241,6 +242,7 @@ void sim_agent_start(struct sim_node *n)
 		io->cut_slot = -1;
 		p->io = io;
 		p->roll.interval_ms = s->interval_ms;
+		lag_set(p, s->bound_ms);
 	}
 	work_start(n);
 	if (n->noted)
@@ -257,8 +259,10 @@ void sim_roll(struct sim *s, uint32_t interval_ms)
 
 		if (!n->running)
 			continue;
-		for (unsigned int j = 0; j < n->volume->pair_count; j++)
+		for (unsigned int j = 0; j < n->volume->pair_count; j++) {
 			roll_set(n->volume->pair[j], interval_ms);
+			lag_set(n->volume->pair[j], s->bound_ms);
+		}
 		core_get(n->volume);
 		sim_settle(n);
 	}

@@ -113,6 +113,7 @@ struct sim {
 	uint32_t join_limit_ms;
 	unsigned int stage_most;	/* blocks that a staging file may have */
 	bool no_direct;
+	uint32_t bound_ms;		/* of a rolling peer's age; 0: as it is by itself */
 	uint32_t interval_ms;		/* agents that start are rolling; 0: in sync */
 	bool ordered;			/* all writes are one line: a consistent copy is a prefix of it */
 	uint16_t log_block[SIM_LOG_MAX];	/* by write, from 1; and the write before it to that block */

@@ -442,6 +442,17 @@ static void test_rolling(void)
 	is_number((uint64_t)number_of(rolling, "behind_bytes"), 65536, "and what it lacks, of which a part is staged there");
 	is_number((uint64_t)number_of(peer_of(root, 0), "dirty_bytes"), 65536, "which is what the peer lacks");
 	json_decref(root);
+	is_number(vol.health, VIEW_HEALTHY, "one that is young enough is well");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":29000,\"late\":true}}]}");
+	ok(vol.health == VIEW_DEGRADED && strstr(vol.finding[0].reason, "29 s old, it should never be older than 30 s"),
+	   "one that was too old is until it is young again: %s", vol.finding[0].reason);
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"disconnected\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":null,\"late\":true}}]}");
+	ok(vol.finding_count == 2 && strstr(vol.finding[1].reason, "is too old"), "one that is away, too: %s", vol.finding[1].reason);
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"age_ms\":21000}}]}");
+	ok(vol.health == VIEW_DEGRADED && strstr(vol.finding[0].reason, "older than 20 s"), "an agent that names no bound: %s",
+	   vol.finding[0].reason);
 	kernel.slot[0].dirty_blocks = 100;
 	is_number((uint64_t)explain_behind(&vol, &vol.peer[0]), 100 * 4096, "never less than the kernel says");
 	kernel.role = REPL_ROLE_SECONDARY;

@@ -17,6 +17,7 @@
 #include "member.h"
 #include "openers.h"
 #include "place.h"
+#include "lag.h"
 #include "roll.h"
 #include "stage.h"
 
@@ -97,6 +98,7 @@ static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
 		return;
 	}
 	roll_set(p, interval);
+	lag_set(p, cp->lag_bound_ms);
 }
 
 /* Whether its peers are rolling: what is up changes over to what the files say now. */

@@ -271,6 +271,15 @@ struct rolling {
 	uint64_t worst[ROLL_MINUTES];	/* ms; how old it was, minute by minute */
 };
 
+/* How old its copy may become; lag.c. */
+struct lag {
+	uint32_t bound_ms;		/* 0: as its interval has it */
+	uint64_t since;			/* the copy is not newer than this moment, or was not known to be; 0: not rolling */
+	bool known;			/* it is one that this primary was, and consistent */
+	bool late;			/* it is too old, and that was said */
+	uint64_t look_at;		/* 0: never */
+};
+
 /* What a copy that stages was before the join; until it has adopted the link it may be that still. */
 struct staged_peer {
 	struct repl_id generation;	/* zero: it is known what it is */
@@ -305,6 +314,7 @@ struct pair {
 	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
 	uint64_t begins_until;		/* it may be because of a consent, whatever the peer said before this */
 	struct rolling roll;
+	struct lag lag;
 	struct staged_peer unsure;	/* leader: the peer has not said yet that it adopted the link */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lag.h"
 #include "pair.h"
 #include "units.h"
 
@@ -79,8 +80,15 @@ void roll_sent(struct pair *p, uint64_t bytes)
 void roll_following(struct pair *p)
 {
 	/* What stages is consistent: its copy is the epoch that it was. */
-	if (!p->run.staged)
-		equal_since(p, 0);
+	if (p->run.staged)
+		return;
+	equal_since(p, 0);
+	lag_given_up(p);
+}
+
+void roll_equal(struct pair *p)
+{
+	equal_since(p, p->core->now);
 }
 
 static enum roll_step wait_until(struct pair *p, uint64_t until)

@@ -36,6 +36,9 @@ void roll_snapshot(struct pair *p);
 /** roll_running - it is: as leader, or as follower, since its last session began */
 bool roll_running(const struct pair *p);
 
+/** roll_equal - the peer's copy is this one now */
+void roll_equal(struct pair *p);
+
 /** roll_sent - a pass has ended: @bytes more are staged there, and no longer dirty here */
 void roll_sent(struct pair *p, uint64_t bytes);
 

@@ -398,15 +398,19 @@ static bool rests(const struct view_volume *vol, const struct view_peer *p)
 static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
 {
 	const struct view_rolling *r = &p->rolling;
-	char age[UNITS_TEXT_MAX], interval[UNITS_TEXT_MAX];
+	char age[UNITS_TEXT_MAX], bound[UNITS_TEXT_MAX];
+	uint64_t most = r->bound_ms > 0 ? (uint64_t)r->bound_ms : 10 * r->interval_ms + EXPLAIN_ROLLING_MS;
 
-	if (r->age_ms < 0 || (uint64_t)r->age_ms <= 10 * r->interval_ms + EXPLAIN_ROLLING_MS)
+	if (!r->late && (r->age_ms < 0 || (uint64_t)r->age_ms <= most))
 		return;
-	units_format_duration(r->age_ms, age);
-	units_format_duration(r->interval_ms, interval);
+	units_format_duration(most, bound);
+	if (r->age_ms < 0)
+		strcpy(age, "too");
+	else
+		units_format_duration(r->age_ms, age);
 	find(vol, VIEW_DEGRADED, "look at the link and the disk there: what is written does not get there as fast",
-	     "the copy on %s is %s old, and an epoch should end each %s: so much is lost if this node is",
-	     p->name, age, interval);
+	     "the copy on %s is %s old, it should never be older than %s (lag-bound), and what was written since is lost "
+	     "if this node is", p->name, age, bound);
 }
 
 static void explain_syncing(struct view_volume *vol, const struct view_peer *p)
@@ -439,6 +443,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 		break;
 	case VIEW_SYNCING:
 		explain_syncing(vol, p);
+		explain_rolling(vol, p);
 		break;
 	case VIEW_BEHIND:
 		if (rests(vol, p)) {
@@ -456,6 +461,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			      "nothing: it starts to catch up by itself");
 		find(vol, VIEW_DEGRADED, next, "%s is connected but behind%s%s", p->name, colon,
 		     p->reason);
+		explain_rolling(vol, p);
 		break;
 	case VIEW_CONNECTING:
 	case VIEW_DISCONNECTED:
@@ -465,6 +471,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			words(next, "see that %s is on, its agent runs, its volume is up and the network between works; it then catches up by itself",
 			      p->name);
 		find(vol, VIEW_DEGRADED, next, "%s is not connected%s%s", p->name, colon, p->reason);
+		explain_rolling(vol, p);
 		break;
 	}
 }

@@ -129,6 +129,8 @@ static void read_rolling(const json_t *object, struct view_rolling *r)
 	r->interval_ms = json_number_value(json_object_get(object, "interval_ms"));
 	r->age_ms = read_known(object, "age_ms");
 	r->worst_ms = read_known(object, "worst_ms");
+	r->bound_ms = read_known(object, "bound_ms");
+	r->late = json_is_true(json_object_get(object, "late"));
 	r->behind_bytes = read_known(object, "behind_bytes");
 }
 

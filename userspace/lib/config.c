@@ -237,6 +237,11 @@ static int set_interval(void *field, const char *value)
 	return set_ms(field, value, 100, 3600 * 1000);
 }
 
+static int set_lag_bound(void *field, const char *value)
+{
+	return set_ms(field, value, 500, 24 * 3600 * 1000);
+}
+
 static int set_takeover_after(void *field, const char *value)
 {
 	return set_ms(field, value, 1000, 24 * 3600 * 1000);
@@ -427,6 +432,8 @@ static const struct rules_key volume_peer_keys[] = {
 	KEY(config_volume_peer, mode, "mode", 0, set_mode, "sync or rolling"),
 	KEY(config_volume_peer, interval_ms, "interval", 0, set_interval,
 	    "a time from 100ms to 1h, such as 1s"),
+	KEY(config_volume_peer, lag_bound_ms, "lag-bound", 0, set_lag_bound,
+	    "a time from 500ms to 24h, such as 30s"),
 	{}
 };
 
