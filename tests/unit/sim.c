@@ -157,7 +157,10 @@ static void carry_out(struct sim_node *n, struct action *a)
 		work_drop(n, sim_io(a->pair));
 		break;
 	case ACTION_THAW:
-		sk_thaw(&n->kernel);
+		sk_thaw(&n->kernel, a->op.flags, n->sim->now);
+		break;
+	case ACTION_HOLD:
+		sk_hold(&n->kernel, a->op.flags, a->op.deadline_ms, n->sim->now);
 		break;
 	case ACTION_OP:
 		work_begin(n, a);
@@ -242,7 +245,7 @@ void sim_agent_start(struct sim_node *n)
 		io->cut_slot = -1;
 		p->io = io;
 		p->roll.interval_ms = s->interval_ms;
-		lag_set(p, s->bound_ms);
+		lag_set(p, s->throttle, s->bound_ms);
 	}
 	work_start(n);
 	if (n->noted)
@@ -261,7 +264,7 @@ void sim_roll(struct sim *s, uint32_t interval_ms)
 			continue;
 		for (unsigned int j = 0; j < n->volume->pair_count; j++) {
 			roll_set(n->volume->pair[j], interval_ms);
-			lag_set(n->volume->pair[j], s->bound_ms);
+			lag_set(n->volume->pair[j], s->throttle, s->bound_ms);
 		}
 		core_get(n->volume);
 		sim_settle(n);

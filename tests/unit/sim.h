@@ -113,6 +113,7 @@ struct sim {
 	uint32_t join_limit_ms;
 	unsigned int stage_most;	/* blocks that a staging file may have */
 	bool no_direct;
+	bool throttle;			/* writes wait for a rolling peer */
 	uint32_t bound_ms;		/* of a rolling peer's age; 0: as it is by itself */
 	uint32_t interval_ms;		/* agents that start are rolling; 0: in sync */
 	bool ordered;			/* all writes are one line: a consistent copy is a prefix of it */

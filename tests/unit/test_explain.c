@@ -453,6 +453,13 @@ static void test_rolling(void)
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"age_ms\":21000}}]}");
 	ok(vol.health == VIEW_DEGRADED && strstr(vol.finding[0].reason, "older than 20 s"), "an agent that names no bound: %s",
 	   vol.finding[0].reason);
+	kernel.gate = REPL_GATE_SNAPSHOT;
+	kernel.gate_age_ms = 60000;
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":90000,\"late\":true,\"policy\":\"throttle\",\"held_percent\":100}}]}");
+	ok(vol.finding_count == 1 && strstr(vol.finding[0].reason, "writes wait until it is younger") &&
+	   strstr(vol.finding[0].next, "on-lag = alarm"), "that writes wait for it is said once, and what lets them go on");
+	kernel.gate = 0;
 	kernel.slot[0].dirty_blocks = 100;
 	is_number((uint64_t)explain_behind(&vol, &vol.peer[0]), 100 * 4096, "never less than the kernel says");
 	kernel.role = REPL_ROLE_SECONDARY;

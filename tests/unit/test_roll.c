@@ -81,6 +81,9 @@ static bool rolls(uint64_t seed, bool leaky)
 	story_begin(2, seed);
 	steps = 0;
 	sim.ordered = true;
+	/* Of a run or two writes wait for the peer, whatever happens. */
+	sim.throttle = sim_random(&sim, 2);
+	sim.bound_ms = sim.throttle ? 500 + (uint32_t)sim_random(&sim, 1000) : 0;
 	sim_roll(&sim, 200);
 	sim.node[0].kernel.leaky = leaky;
 	sim_until(&sim, story_connected, 5000);

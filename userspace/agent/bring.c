@@ -98,7 +98,7 @@ static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
 		return;
 	}
 	roll_set(p, interval);
-	lag_set(p, cp->lag_bound_ms);
+	lag_set(p, cp->throttle, cp->lag_bound_ms);
 }
 
 /* Whether its peers are rolling: what is up changes over to what the files say now. */

@@ -370,6 +370,7 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->resolve.deadline);
 			sooner(&at, p->takeover.deadline);
 			sooner(&at, p->lag.look_at);
+			sooner(&at, p->lag.thaw_at);
 			sooner(&at, p->verify ? p->verify->timer : 0);
 		}
 		sooner(&at, v->task.deadline);

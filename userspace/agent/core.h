@@ -278,6 +278,10 @@ struct lag {
 	bool known;			/* it is one that this primary was, and consistent */
 	bool late;			/* it is too old, and that was said */
 	uint64_t look_at;		/* 0: never */
+	bool throttle;			/* writes wait for it */
+	uint64_t held_until;		/* by the kernel's own deadline; 0: no write waits */
+	uint64_t thaw_at;		/* a slice of time is over; 0: no slice */
+	uint64_t slice_at;		/* none before */
 };
 
 /* What a copy that stages was before the join; until it has adopted the link it may be that still. */

@@ -201,6 +201,15 @@ static void explain_arbiter(struct view_volume *vol)
 		     "the arbiter, %s, would not let this node go on without its peer: %s", a->is, a->said);
 }
 
+/* What is said of that peer says all there is to be said. */
+static bool is_throttled(const struct view_volume *vol)
+{
+	for (size_t i = 0; i < vol->peer_count; i++)
+		if (vol->peer[i].rolling.held_percent && !(vol->kernel->gate & ~(REPL_GATE_SNAPSHOT | REPL_GATE_JOIN)))
+			return true;
+	return false;
+}
+
 static void explain_gates(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
@@ -215,7 +224,7 @@ static void explain_gates(struct view_volume *vol)
 		     words(next, "bring the peer back; or, if it must go on alone and no other node is primary: "
 			   "repl-ctl resume %s", vol->name),
 		     "writes have been frozen for %s: a peer was lost, and on-peer-loss is freeze", age);
-	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS)
+	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS && !is_throttled(vol))
 		find(vol, VIEW_DEGRADED, gates_next(k->gate),
 		     "writes have been frozen for %s by: %s", age,
 		     explain_gate(k->gate, gate, sizeof(gate)));
@@ -398,7 +407,7 @@ static bool rests(const struct view_volume *vol, const struct view_peer *p)
 static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
 {
 	const struct view_rolling *r = &p->rolling;
-	char age[UNITS_TEXT_MAX], bound[UNITS_TEXT_MAX];
+	char age[UNITS_TEXT_MAX], bound[UNITS_TEXT_MAX], next[VIEW_WORDS_MAX];
 	uint64_t most = r->bound_ms > 0 ? (uint64_t)r->bound_ms : 10 * r->interval_ms + EXPLAIN_ROLLING_MS;
 
 	if (!r->late && (r->age_ms < 0 || (uint64_t)r->age_ms <= most))
@@ -408,9 +417,12 @@ static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
 		strcpy(age, "too");
 	else
 		units_format_duration(r->age_ms, age);
-	find(vol, VIEW_DEGRADED, "look at the link and the disk there: what is written does not get there as fast",
+	words(next, r->held_percent ? "look at the link and the disk there, or bring the peer back; to let writes go on, which "
+	      "are lost if this node is: on-lag = alarm in the volume's file, then repl-ctl reload" :
+	      "look at the link and the disk there: what is written does not get there as fast");
+	find(vol, VIEW_DEGRADED, next,
 	     "the copy on %s is %s old, it should never be older than %s (lag-bound), and what was written since is lost "
-	     "if this node is", p->name, age, bound);
+	     "if this node is%s", p->name, age, bound, r->held_percent == 100 ? ": writes wait until it is younger" : "");
 }
 
 static void explain_syncing(struct view_volume *vol, const struct view_peer *p)

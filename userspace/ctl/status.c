@@ -197,9 +197,14 @@ static void print_rolling(const struct view_volume *vol, const struct view_peer 
 	printf(": its copy is ");
 	if (explain_epoch(vol, p) >= 0)
 		printf("epoch %lld, ", (long long)explain_epoch(vol, p));
-	printf("%s old; %s at worst in the last hour; it lacks %s\n", units_format_duration(r->age_ms, age),
+	printf("%s old; %s at worst in the last hour; it lacks %s", units_format_duration(r->age_ms, age),
 	       units_format_duration(r->worst_ms, worst),
 	       units_format_bytes((uint64_t)explain_behind(vol, p), behind));
+	if (r->policy[0] && r->bound_ms > 0)
+		printf("; %s at %s", r->policy, units_format_duration((uint64_t)r->bound_ms, age));
+	if (r->held_percent)
+		printf(", writes wait for %u %% of the time", r->held_percent);
+	printf("\n");
 }
 
 static void print_verify(const struct view_peer *p)

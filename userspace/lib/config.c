@@ -242,6 +242,14 @@ static int set_lag_bound(void *field, const char *value)
 	return set_ms(field, value, 500, 24 * 3600 * 1000);
 }
 
+static int set_on_lag(void *field, const char *value)
+{
+	if (strcmp(value, "alarm") && strcmp(value, "throttle"))
+		return -EINVAL;
+	*(bool *)field = *value == 't';
+	return 0;
+}
+
 static int set_takeover_after(void *field, const char *value)
 {
 	return set_ms(field, value, 1000, 24 * 3600 * 1000);
@@ -434,6 +442,7 @@ static const struct rules_key volume_peer_keys[] = {
 	    "a time from 100ms to 1h, such as 1s"),
 	KEY(config_volume_peer, lag_bound_ms, "lag-bound", 0, set_lag_bound,
 	    "a time from 500ms to 24h, such as 30s"),
+	KEY(config_volume_peer, throttle, "on-lag", 0, set_on_lag, "alarm or throttle"),
 	{}
 };
 

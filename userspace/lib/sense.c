@@ -84,6 +84,9 @@ static unsigned int check_rolling(const struct config_volume *v, config_report *
 		return sense_say(report, arg, "%s:%u: lag-bound is %u ms, and a copy that gets what was written each %u ms is "
 				 "older by itself; make it at least twice the interval", v->path, p->line, p->lag_bound_ms,
 				 p->interval_ms);
+	if (p->throttle && !p->lag_bound_ms)
+		return sense_say(report, arg, "%s:%u: on-lag = throttle needs lag-bound: how old the copy may become before "
+				 "writes stop; such as lag-bound = 30s", v->path, p->line);
 	if (v->arbiter)
 		return sense_say(report, arg, "%s:%u: mode = rolling is not possible with an arbiter, which would "
 				 "have to grant every epoch; say mode = sync, or arbiter = none", v->path, p->line);
