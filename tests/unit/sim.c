@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comeback.h"
 #include "lag.h"
 #include "roll.h"
 #include "tap.h"
@@ -246,6 +247,7 @@ void sim_agent_start(struct sim_node *n)
 		p->io = io;
 		p->roll.interval_ms = s->interval_ms;
 		lag_set(p, s->throttle, s->bound_ms);
+		comeback_set(p, s->save_and_follow);
 	}
 	work_start(n);
 	if (n->noted)

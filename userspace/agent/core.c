@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arbiter.h"
+#include "comeback.h"
 #include "lag.h"
 #include "member.h"
 #include "pair.h"
@@ -264,6 +265,7 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		pair_snapshot(v->pair[i]);
 	lag_snapshot(v);
+	comeback_snapshot(v);
 	resize_snapshot(v);
 	replace_snapshot(v);
 	member_snapshot(v);

@@ -284,6 +284,15 @@ struct lag {
 	uint64_t slice_at;		/* none before */
 };
 
+/* An old primary that is back; comeback.c. */
+struct comeback {
+	bool follows;			/* by itself, when what only it has is saved */
+	bool begun;
+	unsigned int failures;
+	uint64_t retry_at;		/* it could not be saved: not before */
+	char why[CORE_REASON_MAX / 2];
+};
+
 /* What a copy that stages was before the join; until it has adopted the link it may be that still. */
 struct staged_peer {
 	struct repl_id generation;	/* zero: it is known what it is */
@@ -319,6 +328,7 @@ struct pair {
 	uint64_t begins_until;		/* it may be because of a consent, whatever the peer said before this */
 	struct rolling roll;
 	struct lag lag;
+	struct comeback comeback;
 	struct staged_peer unsure;	/* leader: the peer has not said yet that it adopted the link */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */

@@ -250,6 +250,14 @@ static int set_on_lag(void *field, const char *value)
 	return 0;
 }
 
+static int set_on_return(void *field, const char *value)
+{
+	if (strcmp(value, "wait") && strcmp(value, "save-and-follow"))
+		return -EINVAL;
+	*(bool *)field = *value == 's';
+	return 0;
+}
+
 static int set_takeover_after(void *field, const char *value)
 {
 	return set_ms(field, value, 1000, 24 * 3600 * 1000);
@@ -443,6 +451,7 @@ static const struct rules_key volume_peer_keys[] = {
 	KEY(config_volume_peer, lag_bound_ms, "lag-bound", 0, set_lag_bound,
 	    "a time from 500ms to 24h, such as 30s"),
 	KEY(config_volume_peer, throttle, "on-lag", 0, set_on_lag, "alarm or throttle"),
+	KEY(config_volume_peer, save_and_follow, "on-return", 0, set_on_return, "wait or save-and-follow"),
 	{}
 };
 

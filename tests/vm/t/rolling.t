@@ -159,5 +159,13 @@ agent_start a
 run_quiet ctl a up spool
 ok "what the lost one had alone is not thrown away" wait_for 60 "a split is seen" eval \
 	'ctl b status | grep -q split'
+sed -i "s|^interval = .*|&\non-return = save-and-follow|" "$(node_dir a)"/volumes/*.conf
+ok "unless its file says so" ctl a reload
+ok "then it saves what only it has, and follows" wait_for 60 "it rolls" eval 'peer_is a b rolling && peer_is b a rolling'
+file=$(ls /var/lib/repl/saved/spool-a-*.repl)
+ok "the file is whole" repl-ctl backup --list "$file"
+diag "$(repl-ctl backup --list "$file" | tail -n 1); $(grep on-return "$(node_dir a)/log")"
+wait_for 30 "nothing is left" eval '[ "$(status_of b ".peers[name=a].dirty_bytes")" = 0 ]'
+is "$(holds /dev/vda)" "$has" "and its copy is the other one's"
 ok "everything down" repl_stop
 done_testing
