@@ -432,13 +432,15 @@ static void test_rolling(void)
 	kernel.slot[0].epoch = 17;
 	kernel.slot[0].generation.b[0] = 1;
 	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,"
-	      "\"age_ms\":700,\"worst_ms\":1900,\"behind_bytes\":65536}}]}");
+	      "\"age_ms\":700,\"on_return\":\"save-and-follow\",\"policy\":\"alarm\",\"worst_ms\":1900,\"behind_bytes\":65536}}]}");
 	view.volume = &vol;
 	view.count = 1;
 	root = report_view(&view);
 	rolling = json_object_get(peer_of(root, 0), "rolling");
 	is_number((uint64_t)number_of(rolling, "epoch"), 17, "of a rolling peer's copy its epoch is told");
 	is_number((uint64_t)number_of(rolling, "age_ms"), 700, "its age");
+	is_text(json_string_value(json_object_get(rolling, "policy")), "alarm", "what happens when it is too old");
+	is_text(json_string_value(json_object_get(rolling, "on_return")), "save-and-follow", "and when this node is lost, and back");
 	is_number((uint64_t)number_of(rolling, "behind_bytes"), 65536, "and what it lacks, of which a part is staged there");
 	is_number((uint64_t)number_of(peer_of(root, 0), "dirty_bytes"), 65536, "which is what the peer lacks");
 	json_decref(root);

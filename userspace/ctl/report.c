@@ -75,9 +75,10 @@ static json_t *report_rolling(const struct view_volume *vol, const struct view_p
 
 	if (!r->known)
 		return json_null();
-	return json_pack("{s:I, s:o, s:I, s:o, s:b, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:I, s:o, s:o, s:I, s:o, s:b, s:o, s:o, s:o, s:o}",
 			 "interval_ms", (json_int_t)r->interval_ms,
 			 "policy", report_text(r->policy),
+			 "on_return", report_text(r->on_return),
 			 "held_percent", (json_int_t)r->held_percent,
 			 "bound_ms", report_known(r->bound_ms), "late", r->late,
 			 "epoch", report_known(explain_epoch(vol, p)),

@@ -131,6 +131,7 @@ static void read_rolling(const json_t *object, struct view_rolling *r)
 	r->worst_ms = read_known(object, "worst_ms");
 	r->bound_ms = read_known(object, "bound_ms");
 	copy_text(object, "policy", r->policy, sizeof(r->policy));
+	copy_text(object, "on_return", r->on_return, sizeof(r->on_return));
 	r->held_percent = (unsigned int)json_number_value(json_object_get(object, "held_percent"));
 	r->late = json_is_true(json_object_get(object, "late"));
 	r->behind_bytes = read_known(object, "behind_bytes");
