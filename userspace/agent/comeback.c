@@ -101,12 +101,14 @@ void comeback_ended(struct pair *p, bool good, bool saved, const char *text)
 		return;
 	p->comeback.begun = false;
 	p->comeback.retry_at = 0;
-	if (good)
+	if (good) {
 		p->comeback.failures = 0;
+		return;
+	}
 	/*
 	 * A session that was lost says nothing of what can be saved: the next one begins anew.  But a
 	 * file that was saved stays, and each try makes another one.
 	 */
-	else if (p->session || saved)
+	if (p->session || saved)
 		later(p, text);
 }

@@ -102,7 +102,7 @@ void lag_words(const struct pair *p, char *text, size_t size)
 			 "node is%s; it is %s: %s", age, bound, what_waits(p), pair_state_word(p), p->reason);
 }
 
-/* Once when it becomes too old; and when that is over, which one that is as old as half of it again is. */
+/* An epoch that comes late each time is one thing to be told of, not many: it is over at half of the bound. */
 static void judge(struct pair *p)
 {
 	char text[2 * CORE_REASON_MAX];
