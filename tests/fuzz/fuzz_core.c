@@ -6,7 +6,7 @@
  * The input is a list of steps: a byte that says which, two bytes of length, the body.
  * needs: userspace/agent/verify.c userspace/agent/judge.c
  * needs: userspace/agent/core.c userspace/agent/notice.c userspace/agent/takeover.c userspace/agent/session.c userspace/agent/pair.c userspace/agent/redo.c
- * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/lag.c userspace/agent/comeback.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/resolve.c userspace/agent/promote.c userspace/agent/verdict.c
  * needs: userspace/agent/copy.c userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/arbiter.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comeback.h"
+#include "lag.h"
 #include "roll.h"
 #include "tap.h"
 
@@ -156,7 +158,10 @@ static void carry_out(struct sim_node *n, struct action *a)
 		work_drop(n, sim_io(a->pair));
 		break;
 	case ACTION_THAW:
-		sk_thaw(&n->kernel);
+		sk_thaw(&n->kernel, a->op.flags, n->sim->now);
+		break;
+	case ACTION_HOLD:
+		sk_hold(&n->kernel, a->op.flags, a->op.deadline_ms, n->sim->now);
 		break;
 	case ACTION_OP:
 		work_begin(n, a);
@@ -241,6 +246,8 @@ void sim_agent_start(struct sim_node *n)
 		io->cut_slot = -1;
 		p->io = io;
 		p->roll.interval_ms = s->interval_ms;
+		lag_set(p, s->throttle, s->bound_ms);
+		comeback_set(p, s->save_and_follow);
 	}
 	work_start(n);
 	if (n->noted)
@@ -257,8 +264,10 @@ void sim_roll(struct sim *s, uint32_t interval_ms)
 
 		if (!n->running)
 			continue;
-		for (unsigned int j = 0; j < n->volume->pair_count; j++)
+		for (unsigned int j = 0; j < n->volume->pair_count; j++) {
 			roll_set(n->volume->pair[j], interval_ms);
+			lag_set(n->volume->pair[j], s->throttle, s->bound_ms);
+		}
 		core_get(n->volume);
 		sim_settle(n);
 	}

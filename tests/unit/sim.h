@@ -107,12 +107,16 @@ struct sim {
 	unsigned int break_nth;		/* which of them, from 1 */
 	bool break_after;		/* it still arrives; nothing behind it does */
 	unsigned int save_ms;		/* saving takes this long at least */
+	bool no_room;			/* nothing can be saved */
 	bool writing;			/* an application writes on the primary */
 	uint64_t written, acked[SK_BLOCKS];
 	uint64_t counters_at;
 	uint32_t join_limit_ms;
 	unsigned int stage_most;	/* blocks that a staging file may have */
 	bool no_direct;
+	bool save_and_follow;		/* an old primary that is back */
+	bool throttle;			/* writes wait for a rolling peer */
+	uint32_t bound_ms;		/* of a rolling peer's age; 0: as it is by itself */
 	uint32_t interval_ms;		/* agents that start are rolling; 0: in sync */
 	bool ordered;			/* all writes are one line: a consistent copy is a prefix of it */
 	uint16_t log_block[SIM_LOG_MAX];	/* by write, from 1; and the write before it to that block */

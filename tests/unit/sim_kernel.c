@@ -316,7 +316,7 @@ bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now)
 
 	k->now = now;
 	if (!k->primary || k->write_pending || k->gate_lost ||
-	    (k->gate_join && now < k->gate_until && !k->leaky) ||
+	    (k->gate_join && now < k->gate_until && !k->leaky) || now < k->hold_until ||
 	    held(k, block))
 		return false;
 	for (unsigned int i = 0; i < SK_SLOTS; i++)
@@ -385,6 +385,7 @@ void sk_reboot(struct sk *k)
 			s->dirty[k->random(k->random_arg) % SK_BLOCKS] = true;
 	}
 	k->primary = k->gate_join = k->gate_lost = k->going_on = k->write_pending = false;
+	k->hold_until = 0;
 	k->lost = 0;
 }
 
@@ -617,9 +618,31 @@ void sk_abort(struct sk *k, unsigned int slot)
 	s->cut_open = false;
 }
 
-void sk_thaw(struct sk *k)
+static bool join_shut(const struct sk *k, uint64_t now)
 {
-	k->gate_join = false;
+	return k->gate_join && now < k->gate_until;
+}
+
+/* As the module: refused while it is shut. */
+void sk_hold(struct sk *k, uint32_t gate, uint32_t ms, uint64_t now)
+{
+	if (gate == REPL_GATE_SNAPSHOT && now >= k->hold_until) {
+		k->hold_until = now + ms;
+	} else if (gate == REPL_GATE_JOIN && !join_shut(k, now)) {
+		k->gate_join = true;
+		k->gate_until = now + ms;
+	}
+}
+
+void sk_thaw(struct sk *k, uint32_t gate, uint64_t now)
+{
+	bool shut = join_shut(k, now) || now < k->hold_until;
+
+	if (gate == REPL_GATE_SNAPSHOT)
+		k->hold_until = 0;
+	else
+		k->gate_join = false;
+	k->thaws += shut && !join_shut(k, now) && now >= k->hold_until;
 }
 
 static int command(struct sk *k, const struct op *op, struct sk_link *link, uint64_t now,

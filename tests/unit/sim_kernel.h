@@ -78,6 +78,8 @@ struct sk {
 	bool gate_join;
 	bool leaky;			/* planted: the freeze for a join holds no write */
 	uint64_t gate_until;		/* ms */
+	uint64_t hold_until;		/* ms; REPL_GATE_SNAPSHOT */
+	unsigned int thaws;		/* so often a gate was opened and none was left shut */
 	uint64_t now;			/* ms; of the last call that said it */
 	bool changed;			/* an event is due */
 	bool write_pending;		/* at most one at a time */
@@ -103,7 +105,8 @@ void sk_release(struct sk *k, unsigned int slot, uint64_t block);
 
 /** sk_valid - 0, or -ETIMEDOUT when the slot's cut is void */
 int sk_valid(struct sk *k, unsigned int slot);
-void sk_thaw(struct sk *k);
+void sk_hold(struct sk *k, uint32_t gate, uint32_t ms, uint64_t now);
+void sk_thaw(struct sk *k, uint32_t gate, uint64_t now);
 
 /** sk_write - an application's write. Return: false: it must wait */
 bool sk_write(struct sk *k, uint64_t block, uint64_t value, uint64_t now);

@@ -272,7 +272,7 @@ static void save_some(struct sim_event *ev)
 
 	if (!io->saving || io->save_turn != ev->value)
 		return;
-	if (io->cut_slot < 0 || sim_random(n->sim, 1000) < n->sim->op_failures) {
+	if (io->cut_slot < 0 || n->sim->no_room || sim_random(n->sim, 1000) < n->sim->op_failures) {
 		end_save(io, -ENOSPC, "a failure that the test made");
 		return;
 	}

@@ -7,7 +7,7 @@
  * needs: tests/unit/sim.c tests/unit/sim_net.c tests/unit/sim_work.c tests/unit/sim_kernel.c
  * needs: tests/unit/sim_witness.c userspace/agent/register.c userspace/agent/arbiter.c userspace/agent/notice.c userspace/agent/takeover.c
  * needs: userspace/agent/core.c userspace/agent/session.c userspace/agent/pair.c
- * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/follow.c userspace/agent/task.c
+ * needs: userspace/agent/lead.c userspace/agent/roll.c userspace/agent/lag.c userspace/agent/comeback.c userspace/agent/follow.c userspace/agent/task.c
  * needs: userspace/agent/replace.c userspace/agent/member.c userspace/agent/survey.c userspace/agent/roster.c userspace/agent/resize.c userspace/agent/resolve.c
  * needs: userspace/agent/promote.c userspace/agent/verdict.c userspace/agent/copy.c
  * needs: userspace/agent/msg.c userspace/agent/action.c userspace/agent/suspect.c

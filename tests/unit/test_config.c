@@ -278,6 +278,11 @@ static void test_bad_values(void)
 	bad_volume(VOLUME "[peer \"b\"]\ninterval = 10ms\n", "spool.conf:5: interval = 10ms: expected a time from");
 	bad_volume(TWO "arbiter = node:c\n[peer \"b\"]\nmode = rolling\n", "rolling is not possible with an arbiter");
 	bad_volume(TWO "on-peer-loss = freeze\n[peer \"b\"]\nmode = rolling\n", "contradict each other");
+	bad_volume(VOLUME "[peer \"b\"]\nmode = rolling\nlag-bound = 100ms\n", "spool.conf:6: lag-bound = 100ms: expected a time");
+	bad_volume(VOLUME "[peer \"b\"]\nmode = rolling\ninterval = 1s\nlag-bound = 1900ms\n", "at least twice the interval");
+	bad_volume(VOLUME "[peer \"b\"]\non-return = follow\n", "on-return = follow: expected wait or save-and-follow");
+	bad_volume(VOLUME "[peer \"b\"]\non-lag = stop\n", "spool.conf:5: on-lag = stop: expected alarm or throttle");
+	bad_volume(VOLUME "[peer \"b\"]\nmode = rolling\non-lag = throttle\n", "throttle needs lag-bound");
 	bad_volume(VOLUME "[peer \"b\"]\n[peer \"c\"]\nmode = rolling\n", "spool.conf:5: mode = rolling is possible with one peer");
 	bad_volume("[volume]\ndevice=/d\nminor=1024\n", "spool.conf:3: minor = 1024: expected a number");
 	bad_volume("[volume]\ndevice=/d\nminor=-1\n", "spool.conf:3: minor = -1: expected a number");

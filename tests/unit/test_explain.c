@@ -413,6 +413,61 @@ static void test_mode(void)
 	is_text(mode_said(NULL), "null", "of one that no file names it is not known");
 }
 
+static int64_t number_of(const json_t *object, const char *key)
+{
+	const json_t *number = json_object_get(object, key);
+
+	return json_is_integer(number) ? (int64_t)json_integer_value(number) : -1;
+}
+
+/* What is staged there is dirty here no more, and lost with this node all the same. */
+static void test_rolling(void)
+{
+	json_t *root;
+	const json_t *rolling;
+
+	healthy();
+	kernel.slot[0].link = REPL_LINK_NONE;
+	kernel.slot[0].dirty_blocks = 2;
+	kernel.slot[0].epoch = 17;
+	kernel.slot[0].generation.b[0] = 1;
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,"
+	      "\"age_ms\":700,\"on_return\":\"save-and-follow\",\"policy\":\"alarm\",\"worst_ms\":1900,\"behind_bytes\":65536}}]}");
+	view.volume = &vol;
+	view.count = 1;
+	root = report_view(&view);
+	rolling = json_object_get(peer_of(root, 0), "rolling");
+	is_number((uint64_t)number_of(rolling, "epoch"), 17, "of a rolling peer's copy its epoch is told");
+	is_number((uint64_t)number_of(rolling, "age_ms"), 700, "its age");
+	is_text(json_string_value(json_object_get(rolling, "policy")), "alarm", "what happens when it is too old");
+	is_text(json_string_value(json_object_get(rolling, "on_return")), "save-and-follow", "and when this node is lost, and back");
+	is_number((uint64_t)number_of(rolling, "behind_bytes"), 65536, "and what it lacks, of which a part is staged there");
+	is_number((uint64_t)number_of(peer_of(root, 0), "dirty_bytes"), 65536, "which is what the peer lacks");
+	json_decref(root);
+	is_number(vol.health, VIEW_HEALTHY, "one that is young enough is well");
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":29000,\"late\":true}}]}");
+	ok(vol.health == VIEW_DEGRADED && strstr(vol.finding[0].reason, "29 s old, it should never be older than 30 s"),
+	   "one that was too old is until it is young again: %s", vol.finding[0].reason);
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"disconnected\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":null,\"late\":true}}]}");
+	ok(vol.finding_count == 2 && strstr(vol.finding[1].reason, "is too old"), "one that is away, too: %s", vol.finding[1].reason);
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"age_ms\":21000}}]}");
+	ok(vol.health == VIEW_DEGRADED && strstr(vol.finding[0].reason, "older than 20 s"), "an agent that names no bound: %s",
+	   vol.finding[0].reason);
+	kernel.gate = REPL_GATE_SNAPSHOT;
+	kernel.gate_age_ms = 60000;
+	judge("{\"peers\":[{\"name\":\"mail2\",\"state\":\"rolling\",\"rolling\":{\"interval_ms\":1000,\"bound_ms\":30000,"
+	      "\"age_ms\":90000,\"late\":true,\"policy\":\"throttle\",\"held_percent\":100}}]}");
+	ok(vol.finding_count == 1 && strstr(vol.finding[0].reason, "writes wait until it is younger") &&
+	   strstr(vol.finding[0].next, "on-lag = alarm"), "that writes wait for it is said once, and what lets them go on");
+	kernel.gate = 0;
+	kernel.slot[0].dirty_blocks = 100;
+	is_number((uint64_t)explain_behind(&vol, &vol.peer[0]), 100 * 4096, "never less than the kernel says");
+	kernel.role = REPL_ROLE_SECONDARY;
+	is_number((uint64_t)explain_epoch(&vol, &vol.peer[0]), (uint64_t)-1, "on the replica the epoch of its peer is not known");
+}
+
 static void test_split(void)
 {
 	json_t *root, *answer = json_loads("{\"peers\":[{\"name\":\"mail2\",\"split\":{\"common\":null,\"sides\":[7]}}]}", 0, NULL);
@@ -449,6 +504,7 @@ int main(void)
 	test_arbiter();
 	test_unknown();
 	test_mode();
+	test_rolling();
 	test_split();
 	test_verify();
 	test_health();

@@ -34,6 +34,7 @@ enum action_kind {
 	ACTION_LINK_TAKE,	/* 'conn' is a link's connection, for 'pair', with 'link' */
 	ACTION_ABORT,		/* the pair's bulk work, its cut and its link that was not adopted */
 	ACTION_THAW,		/* take the volume's gate of op.flags back */
+	ACTION_HOLD,		/* shut that gate for op.deadline_ms, unless it is; nobody waits for what is in flight */
 	ACTION_OP,		/* begin 'op' */
 	ACTION_ASK,		/* the volume's arbiter, about 'expect' and 'want', which are noted first */
 	ACTION_ASKED,		/* drop that note: it has been answered, and the answer is in use or of none */

@@ -168,6 +168,18 @@ static void thaw(struct agent *a, struct volume *v, enum repl_gate gate)
 		log_debug(v->name, "thaw: %s", e.text);
 }
 
+/* What is in flight may end as it likes: the answer that says when is not waited for. */
+static void hold(struct agent *a, struct volume *v, enum repl_gate gate, uint32_t ms)
+{
+	struct err e = { "" };
+	int ticket = kernel_freeze(a->kernel, agent_volume_io(v)->minor, gate, ms, &e);
+
+	if (ticket >= 0)
+		close(ticket);
+	else
+		log_debug(v->name, "hold: %s", e.text);
+}
+
 static void carry_out(struct agent *a, const struct action *act)
 {
 	struct conn *c = act->conn ? conn_find(a, act->conn) : NULL;
@@ -201,6 +213,9 @@ static void carry_out(struct agent *a, const struct action *act)
 		break;
 	case ACTION_THAW:
 		thaw(a, act->volume, (enum repl_gate)act->op.flags);
+		break;
+	case ACTION_HOLD:
+		hold(a, act->volume, (enum repl_gate)act->op.flags, act->op.deadline_ms);
 		break;
 	case ACTION_OP:
 		begin(a, act);

@@ -17,6 +17,8 @@
 #include "member.h"
 #include "openers.h"
 #include "place.h"
+#include "comeback.h"
+#include "lag.h"
 #include "roll.h"
 #include "stage.h"
 
@@ -97,6 +99,8 @@ static void learn_mode(struct pair *p, const struct config_volume_peer *cp)
 		return;
 	}
 	roll_set(p, interval);
+	comeback_set(p, interval && cp->save_and_follow);
+	lag_set(p, cp->throttle, cp->lag_bound_ms);
 }
 
 /* Whether its peers are rolling: what is up changes over to what the files say now. */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "arbiter.h"
+#include "comeback.h"
+#include "lag.h"
 #include "member.h"
 #include "pair.h"
 #include "redo.h"
@@ -262,6 +264,8 @@ void core_snapshot(struct volume *v, const struct kernel_volume *k)
 	arbiter_snapshot(v);
 	for (unsigned int i = 0; i < v->pair_count; i++)
 		pair_snapshot(v->pair[i]);
+	lag_snapshot(v);
+	comeback_snapshot(v);
 	resize_snapshot(v);
 	replace_snapshot(v);
 	member_snapshot(v);
@@ -331,8 +335,10 @@ void core_tick(struct core *c)
 	survey_tick(c);
 	for (struct volume *v = c->volumes; v; v = next) {
 		next = v->next;
-		for (unsigned int i = 0; i < v->pair_count; i++)
+		for (unsigned int i = 0; i < v->pair_count; i++) {
 			pair_tick(v->pair[i]);
+			lag_tick(v->pair[i]);
+		}
 		redo_tick(v);
 		get_again(v);
 		replace_tick(v);
@@ -365,6 +371,8 @@ uint64_t core_deadline(const struct core *c)
 			sooner(&at, p->timer);
 			sooner(&at, p->resolve.deadline);
 			sooner(&at, p->takeover.deadline);
+			sooner(&at, p->lag.look_at);
+			sooner(&at, p->lag.thaw_at);
 			sooner(&at, p->verify ? p->verify->timer : 0);
 		}
 		sooner(&at, v->task.deadline);

@@ -264,10 +264,33 @@ struct rolling {
 	uint64_t begun_at;		/* the epoch under way */
 	uint64_t equal_at;		/* the peer has this copy as it was then; 0: not known */
 	uint64_t next_at;		/* no epoch before */
+	uint64_t sent;			/* bytes: staged there, and not its copy yet, as far as is known here */
 	unsigned int joins;		/* since the last epoch: what was missing there went directly */
 	uint64_t keep_until;		/* the link that came of it */
 	uint64_t minute;		/* of the newest in ->worst */
 	uint64_t worst[ROLL_MINUTES];	/* ms; how old it was, minute by minute */
+};
+
+/* How old its copy may become; lag.c. */
+struct lag {
+	uint32_t bound_ms;		/* 0: as its interval has it */
+	uint64_t since;			/* the copy is not newer than this moment, or was not known to be; 0: not rolling */
+	bool known;			/* it is one that this primary was, and consistent */
+	bool late;			/* it is too old, and that was said */
+	uint64_t look_at;		/* 0: never */
+	bool throttle;			/* writes wait for it */
+	uint64_t held_until;		/* by the kernel's own deadline; 0: no write waits */
+	uint64_t thaw_at;		/* a slice of time is over; 0: no slice */
+	uint64_t slice_at;		/* none before */
+};
+
+/* An old primary that is back; comeback.c. */
+struct comeback {
+	bool follows;			/* by itself, when what only it has is saved */
+	bool begun;
+	unsigned int failures;
+	uint64_t retry_at;		/* it could not be saved: not before */
+	char why[CORE_REASON_MAX / 2];
 };
 
 /* What a copy that stages was before the join; until it has adopted the link it may be that still. */
@@ -304,6 +327,8 @@ struct pair {
 	struct repl_id outrun;		/* generation of this copy in which the peer's was newer, or may be */
 	uint64_t begins_until;		/* it may be because of a consent, whatever the peer said before this */
 	struct rolling roll;
+	struct lag lag;
+	struct comeback comeback;
 	struct staged_peer unsure;	/* leader: the peer has not said yet that it adopted the link */
 	char logged[CORE_REASON_MAX];	/* the verdict as logged last */
 	char reason[CORE_REASON_MAX];	/* for status: what it waits for */

@@ -286,8 +286,10 @@ void lead_delta_done(struct pair *p, const struct msg_delta *d)
 		return;
 	}
 	measure(p);
-	if (p->run.staged)
+	if (p->run.staged) {
 		p->run.staged_bytes += m->sent_bytes + m->zero_bytes;
+		roll_sent(p, m->sent_bytes + m->zero_bytes);
+	}
 	pair_copied(p, d);
 	p->run.passes++;
 	p->phase = PHASE_L_COMMIT;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "id.h"
+#include "lag.h"
 #include "pair.h"
 #include "redo.h"
 #include "resolve.h"
@@ -258,6 +259,7 @@ static void drop(struct pair *p, bool comes)
 
 	refuse_sessions(p, comes);
 	takeover_end(p, "it is no peer any more");
+	lag_end(p);
 	p->session = NULL;
 	p->turn++;
 	p->then = NULL;

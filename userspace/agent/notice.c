@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lag.h"
 #include "member.h"
 #include "pair.h"
 #include "roll.h"
@@ -27,6 +28,8 @@ const char *notice_name(enum notice_kind kind)
 		[NOTICE_THAWED] = "thawed",
 		[NOTICE_DEVICE_FAILED] = "device-failed",
 		[NOTICE_DEVICE_BACK] = "device-back",
+		[NOTICE_PEER_LATE] = "peer-late",
+		[NOTICE_PEER_IN_TIME] = "peer-in-time",
 	};
 
 	return name[kind];
@@ -42,6 +45,8 @@ static enum notice_kind subject(enum notice_kind kind)
 		return NOTICE_FROZEN;
 	case NOTICE_DEVICE_BACK:
 		return NOTICE_DEVICE_FAILED;
+	case NOTICE_PEER_IN_TIME:
+		return NOTICE_PEER_LATE;
 	default:
 		return kind;
 	}
@@ -81,6 +86,18 @@ static const char *why_lost(const struct pair *p)
 	return s && s->reason[0] ? s->reason : p->reason;
 }
 
+static void look_lag(struct pair *p)
+{
+	char text[REPL_TEXT_MAX] = "";
+
+	if (p->lag.late == p->noticed.late)
+		return;
+	p->noticed.late = p->lag.late;
+	if (p->lag.late)
+		lag_words(p, text, sizeof(text));
+	tell(p->volume, p, p->lag.late ? NOTICE_PEER_LATE : NOTICE_PEER_IN_TIME, text);
+}
+
 static void look_pair(struct pair *p)
 {
 	bool live = is_live(p);
@@ -92,6 +109,7 @@ static void look_pair(struct pair *p)
 		tell(p->volume, p, live ? NOTICE_PEER_BACK : NOTICE_PEER_LOST,
 		     live ? "" : why_lost(p));
 	p->noticed.live = live;
+	look_lag(p);
 	/* A peer that is away leaves the last verdict in force. */
 	if (!p->judged && !live)
 		return;

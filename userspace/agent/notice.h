@@ -28,6 +28,8 @@ enum notice_kind {
 	NOTICE_THAWED,
 	NOTICE_DEVICE_FAILED,
 	NOTICE_DEVICE_BACK,
+	NOTICE_PEER_LATE,	/* a rolling one's copy is older than it may be */
+	NOTICE_PEER_IN_TIME,
 	NOTICE_KINDS
 };
 
@@ -53,7 +55,7 @@ struct notice_volume {
 };
 
 struct notice_pair {
-	bool live, split;
+	bool live, split, late;
 };
 
 /** notice_look - something may have changed */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comeback.h"
 #include "id.h"
 #include "pair.h"
 #include "session.h"
@@ -50,6 +51,7 @@ static void finish(struct pair *p, bool good, const char *text)
 	if (!good)
 		say_step(p, REPL_RESOLVE_REFUSED, text);
 	p->resolve = (struct resolve){ .step = RESOLVE_NONE };
+	comeback_ended(p, good, r.saved[0], text);
 }
 
 void resolve_end(struct pair *p, const char *fmt, ...)
@@ -480,6 +482,7 @@ static void heard_refused(struct pair *p, const char *text)
 	core_log(p->core, LOG_LEVEL_WARN, p->volume, p, "resolve: %s: %s", p->peer->name, text);
 	core_reply(p->core, r.request, false, "%s: %s: %s", p->volume->name, p->peer->name, text);
 	p->resolve = (struct resolve){ .step = RESOLVE_NONE };
+	comeback_ended(p, false, r.saved[0], text);
 	if (resolve_saving(p))
 		pair_leave(p, false, "split still: %s: %s", p->peer->name, text);
 }
@@ -563,6 +566,20 @@ void resolve_tick(struct pair *p)
 	else
 		resolve_end(p, "%s has not gone on within %d s: see its log, and try again",
 			    p->peer->name, CORE_RESOLVE_MS / 1000);
+}
+
+int resolve_yield(struct pair *p, struct err *e)
+{
+	struct resolution ids = { .keep = p->theirs.generation, .discard = p->mine.generation };
+	int ret = forbid(p, &ids, false, e);
+
+	if (!ret)
+		ret = forbid_saving(p, e);
+	if (ret)
+		return ret;
+	p->resolve = (struct resolve){ .ids = ids };
+	begin(p);
+	return 0;
 }
 
 /* ------------------------------------------------------------- request --- */

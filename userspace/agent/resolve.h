@@ -34,6 +34,12 @@ void resolve_following(struct pair *p);
 /** resolve_end - it cannot go on; @fmt says why */
 void resolve_end(struct pair *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/**
+ * resolve_yield - nobody has asked for it, but the volume's file: this copy is the discarded one, and saves
+ * Return: 0, or -errno with words: nothing has begun.
+ */
+int resolve_yield(struct pair *p, struct err *e);
+
 /** resolve_mapped - the kept copy's map is in this one's. Return: false if it is no split's */
 bool resolve_mapped(struct pair *p);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lag.h"
 #include "pair.h"
 #include "units.h"
 
@@ -71,11 +72,23 @@ static void equal_since(struct pair *p, uint64_t at)
 	r->equal_at = at;
 }
 
+void roll_sent(struct pair *p, uint64_t bytes)
+{
+	p->roll.sent += bytes;
+}
+
 void roll_following(struct pair *p)
 {
 	/* What stages is consistent: its copy is the epoch that it was. */
-	if (!p->run.staged)
-		equal_since(p, 0);
+	if (p->run.staged)
+		return;
+	equal_since(p, 0);
+	lag_given_up(p);
+}
+
+void roll_equal(struct pair *p)
+{
+	equal_since(p, p->core->now);
 }
 
 static enum roll_step wait_until(struct pair *p, uint64_t until)
@@ -93,6 +106,8 @@ enum roll_step roll_next(struct pair *p)
 	uint64_t dirty = p->mine.slot_dirty_blocks << REPL_BLOCK_SHIFT, now = p->core->now;
 	struct rolling *r = &p->roll;
 
+	/* What it had staged before, and not used, it has told as its own doubts: that is dirty here now. */
+	r->sent = p->run.staged_bytes;
 	if (!roll_on(p) || !p->run.staged)
 		return ROLL_NOT;
 	if (!r->most)
@@ -128,6 +143,7 @@ void roll_done(struct pair *p)
 	if (!roll_on(p))
 		return;
 	equal_since(p, r->begun_at);
+	r->sent = 0;
 	r->next_at = r->begun_at + r->interval_ms;
 	r->most = r->most * 2 < ROLL_MOST ? r->most * 2 : ROLL_MOST;
 	r->joins = 0;
@@ -167,6 +183,13 @@ int64_t roll_age(const struct pair *p)
 	if (!roll_on(p) || !p->roll.equal_at)
 		return -1;
 	return (int64_t)(p->core->now - p->roll.equal_at);
+}
+
+int64_t roll_behind(const struct pair *p)
+{
+	if (!roll_on(p))
+		return -1;
+	return (int64_t)((p->mine.slot_dirty_blocks << REPL_BLOCK_SHIFT) + p->roll.sent);
 }
 
 uint64_t roll_worst(const struct pair *p)

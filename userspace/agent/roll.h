@@ -36,6 +36,12 @@ void roll_snapshot(struct pair *p);
 /** roll_running - it is: as leader, or as follower, since its last session began */
 bool roll_running(const struct pair *p);
 
+/** roll_equal - the peer's copy is this one now */
+void roll_equal(struct pair *p);
+
+/** roll_sent - a pass has ended: @bytes more are staged there, and no longer dirty here */
+void roll_sent(struct pair *p, uint64_t bytes);
+
 /** roll_following - the peer follows: what it had of this copy it has still, or gives up */
 void roll_following(struct pair *p);
 
@@ -59,6 +65,9 @@ bool roll_unlinks(struct pair *p);
 
 /** roll_age - Return: milliseconds since the peer's copy was equal to this one; -1: not known */
 int64_t roll_age(const struct pair *p);
+
+/** roll_behind - Return: bytes that the peer's copy lacked at the last snapshot, at most; -1: not known */
+int64_t roll_behind(const struct pair *p);
 
 /** roll_worst - Return: the oldest it has been in the last hour, milliseconds */
 uint64_t roll_worst(const struct pair *p);

@@ -7,6 +7,8 @@
 #include "arbiter.h"
 #include "id.h"
 #include "key.h"
+#include "comeback.h"
+#include "lag.h"
 #include "pair.h"
 #include "redo.h"
 #include "resolve.h"
@@ -125,13 +127,16 @@ static json_t *verify(const struct pair *p)
 /* Only a primary knows how old a peer's copy is. */
 static json_t *rolling(const struct pair *p)
 {
-	int64_t age = roll_age(p);
+	int64_t age = roll_age(p), behind = roll_behind(p);
 
 	if (!p->roll.interval_ms)
 		return json_null();
-	return json_pack("{s:I, s:o, s:o}", "interval_ms", (json_int_t)p->roll.interval_ms,
+	return json_pack("{s:I, s:s, s:b, s:s, s:i, s:I, s:o, s:o, s:o}", "bound_ms", (json_int_t)lag_bound(p),
+			 "on_return", p->comeback.follows ? "save-and-follow" : "wait", "late", p->lag.late, "policy", p->lag.throttle ? "throttle" : "alarm", "held_percent",
+			 (int)lag_share(p), "interval_ms", (json_int_t)p->roll.interval_ms,
 			 "age_ms", age < 0 ? json_null() : json_integer(age),
-			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)));
+			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)),
+			 "behind_bytes", behind < 0 ? json_null() : json_integer(behind));
 }
 
 static json_t *pair_json(const struct pair *p)

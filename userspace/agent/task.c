@@ -825,7 +825,7 @@ static void drop_requests(struct volume *v)
 		bool asks = a->kind == ACTION_GET || a->kind == ACTION_OP ||
 			    a->kind == ACTION_DIAL || a->kind == ACTION_THAW ||
 			    a->kind == ACTION_ABORT || a->kind == ACTION_HELP ||
-			    a->kind == ACTION_ASK;
+			    a->kind == ACTION_ASK || a->kind == ACTION_HOLD;
 
 		if (asks && (a->volume == v || (a->pair && a->pair->volume == v))) {
 			*at = a->next;

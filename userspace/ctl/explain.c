@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "id.h"
 #include "units.h"
 
 enum {
@@ -74,11 +75,24 @@ char *explain_gate(uint32_t gate, char *text, size_t size)
 	return text;
 }
 
+/* The kernel knows what was written just now; the agent, what is staged there, which is dirty no more. */
 int64_t explain_behind(const struct view_volume *vol, const struct view_peer *p)
 {
+	int64_t dirty;
+
 	if (!p->slot)
 		return vol->kernel ? (int64_t)vol->kernel->size : -1;
-	return (int64_t)(p->slot->dirty_blocks << REPL_BLOCK_SHIFT);
+	dirty = (int64_t)(p->slot->dirty_blocks << REPL_BLOCK_SHIFT);
+	return p->rolling.known && p->rolling.behind_bytes > dirty ? p->rolling.behind_bytes : dirty;
+}
+
+/* What its slot says of the replica itself is what that was when it last led. */
+int64_t explain_epoch(const struct view_volume *vol, const struct view_peer *p)
+{
+	if (!p->rolling.known || p->rolling.age_ms < 0 || !p->slot || id_is_zero(&p->slot->generation) ||
+	    !vol->kernel || vol->kernel->role != REPL_ROLE_PRIMARY)
+		return -1;
+	return (int64_t)p->slot->epoch;
 }
 
 static bool any_live(const struct view_volume *vol)
@@ -187,6 +201,15 @@ static void explain_arbiter(struct view_volume *vol)
 		     "the arbiter, %s, would not let this node go on without its peer: %s", a->is, a->said);
 }
 
+/* What is said of that peer says all there is to be said. */
+static bool is_throttled(const struct view_volume *vol)
+{
+	for (size_t i = 0; i < vol->peer_count; i++)
+		if (vol->peer[i].rolling.held_percent && !(vol->kernel->gate & ~(REPL_GATE_SNAPSHOT | REPL_GATE_JOIN)))
+			return true;
+	return false;
+}
+
 static void explain_gates(struct view_volume *vol)
 {
 	const struct kernel_volume *k = vol->kernel;
@@ -201,7 +224,7 @@ static void explain_gates(struct view_volume *vol)
 		     words(next, "bring the peer back; or, if it must go on alone and no other node is primary: "
 			   "repl-ctl resume %s", vol->name),
 		     "writes have been frozen for %s: a peer was lost, and on-peer-loss is freeze", age);
-	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS)
+	else if (k->gate && k->gate_age_ms >= EXPLAIN_GATE_MS && !is_throttled(vol))
 		find(vol, VIEW_DEGRADED, gates_next(k->gate),
 		     "writes have been frozen for %s by: %s", age,
 		     explain_gate(k->gate, gate, sizeof(gate)));
@@ -384,15 +407,22 @@ static bool rests(const struct view_volume *vol, const struct view_peer *p)
 static void explain_rolling(struct view_volume *vol, const struct view_peer *p)
 {
 	const struct view_rolling *r = &p->rolling;
-	char age[UNITS_TEXT_MAX], interval[UNITS_TEXT_MAX];
+	char age[UNITS_TEXT_MAX], bound[UNITS_TEXT_MAX], next[VIEW_WORDS_MAX];
+	uint64_t most = r->bound_ms > 0 ? (uint64_t)r->bound_ms : 10 * r->interval_ms + EXPLAIN_ROLLING_MS;
 
-	if (r->age_ms < 0 || (uint64_t)r->age_ms <= 10 * r->interval_ms + EXPLAIN_ROLLING_MS)
+	if (!r->late && (r->age_ms < 0 || (uint64_t)r->age_ms <= most))
 		return;
-	units_format_duration(r->age_ms, age);
-	units_format_duration(r->interval_ms, interval);
-	find(vol, VIEW_DEGRADED, "look at the link and the disk there: what is written does not get there as fast",
-	     "the copy on %s is %s old, and an epoch should end each %s: so much is lost if this node is",
-	     p->name, age, interval);
+	units_format_duration(most, bound);
+	if (r->age_ms < 0)
+		strcpy(age, "too");
+	else
+		units_format_duration(r->age_ms, age);
+	words(next, r->held_percent ? "look at the link and the disk there, or bring the peer back; to let writes go on, which "
+	      "are lost if this node is: on-lag = alarm in the volume's file, then repl-ctl reload" :
+	      "look at the link and the disk there: what is written does not get there as fast");
+	find(vol, VIEW_DEGRADED, next,
+	     "the copy on %s is %s old, it should never be older than %s (lag-bound), and what was written since is lost "
+	     "if this node is%s", p->name, age, bound, r->held_percent == 100 ? ": writes wait until it is younger" : "");
 }
 
 static void explain_syncing(struct view_volume *vol, const struct view_peer *p)
@@ -425,6 +455,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 		break;
 	case VIEW_SYNCING:
 		explain_syncing(vol, p);
+		explain_rolling(vol, p);
 		break;
 	case VIEW_BEHIND:
 		if (rests(vol, p)) {
@@ -442,6 +473,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			      "nothing: it starts to catch up by itself");
 		find(vol, VIEW_DEGRADED, next, "%s is connected but behind%s%s", p->name, colon,
 		     p->reason);
+		explain_rolling(vol, p);
 		break;
 	case VIEW_CONNECTING:
 	case VIEW_DISCONNECTED:
@@ -451,6 +483,7 @@ static void explain_peer(const struct view *v, struct view_volume *vol, const st
 			words(next, "see that %s is on, its agent runs, its volume is up and the network between works; it then catches up by itself",
 			      p->name);
 		find(vol, VIEW_DEGRADED, next, "%s is not connected%s%s", p->name, colon, p->reason);
+		explain_rolling(vol, p);
 		break;
 	}
 }

@@ -30,4 +30,7 @@ void explain_filling(const struct kernel_volume *k, struct view_progress *p);
  */
 int64_t explain_behind(const struct view_volume *vol, const struct view_peer *p);
 
+/** explain_epoch - Return: of which epoch a rolling peer's copy is; -1: not known */
+int64_t explain_epoch(const struct view_volume *vol, const struct view_peer *p);
+
 #endif /* REPL_CTL_EXPLAIN_H */

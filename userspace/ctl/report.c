@@ -69,13 +69,22 @@ static json_t *report_mode(enum config_mode mode)
 	return json_string(mode == CONFIG_MODE_ROLLING ? "rolling" : "sync");
 }
 
-static json_t *report_rolling(const struct view_rolling *r)
+static json_t *report_rolling(const struct view_volume *vol, const struct view_peer *p)
 {
+	const struct view_rolling *r = &p->rolling;
+
 	if (!r->known)
 		return json_null();
-	return json_pack("{s:I, s:o, s:o}", "interval_ms", (json_int_t)r->interval_ms, "age_ms",
-			 r->age_ms < 0 ? json_null() : json_integer(r->age_ms), "worst_ms",
-			 r->worst_ms < 0 ? json_null() : json_integer(r->worst_ms));
+	return json_pack("{s:I, s:o, s:o, s:I, s:o, s:b, s:o, s:o, s:o, s:o}",
+			 "interval_ms", (json_int_t)r->interval_ms,
+			 "policy", report_text(r->policy),
+			 "on_return", report_text(r->on_return),
+			 "held_percent", (json_int_t)r->held_percent,
+			 "bound_ms", report_known(r->bound_ms), "late", r->late,
+			 "epoch", report_known(explain_epoch(vol, p)),
+			 "age_ms", report_known(r->age_ms),
+			 "worst_ms", report_known(r->worst_ms),
+			 "behind_bytes", report_known(r->age_ms < 0 ? -1 : explain_behind(vol, p)));
 }
 
 static json_t *report_slot(const struct kernel_slot *s)
@@ -119,7 +128,7 @@ static json_t *report_peer(const struct view_volume *vol, const struct view_peer
 			 "caught_up", report_caught_up(&p->caught_up),
 			 "verify", report_object(p->verify),
 			 "split", report_object(p->split),
-			 "rolling", report_rolling(&p->rolling),
+			 "rolling", report_rolling(vol, p),
 			 "slot", report_slot(p->slot));
 }
 

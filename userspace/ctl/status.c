@@ -18,11 +18,19 @@
 
 /* -- tables ---------------------------------------------------------------- */
 
-enum column { COL_PEER, COL_STATE, COL_BEHIND, COL_IN_FLIGHT, COL_SINCE, COL_COUNT };
+enum column { COL_PEER, COL_STATE, COL_BEHIND, COL_IN_FLIGHT, COL_SINCE, COL_AGE, COL_COUNT };
 
 static const char *state_colour(enum view_state state)
 {
 	return state == VIEW_LIVE ? "green" : state == VIEW_DISCONNECTED ? "red" : "yellow";
+}
+
+static bool any_rolling(const struct view_volume *vol)
+{
+	for (size_t i = 0; i < vol->peer_count; i++)
+		if (vol->peer[i].rolling.known)
+			return true;
+	return false;
 }
 
 static int add_line(struct libscols_table *table, const struct view_volume *vol, const struct view_peer *p)
@@ -43,6 +51,10 @@ static int add_line(struct libscols_table *table, const struct view_volume *vol,
 				   units_format_bytes(s->in_flight_bytes, text));
 	ret |= scols_line_set_data(line, COL_SINCE, !s ? "-" :
 				   units_format_duration(s->link_age_ms, text));
+	/* That column is there only where a peer is rolling. */
+	if (any_rolling(vol))
+		ret |= scols_line_set_data(line, COL_AGE, p->rolling.age_ms < 0 || !p->rolling.known ? "-" :
+					   units_format_duration(p->rolling.age_ms, text));
 	return ret ? -ENOMEM : 0;
 }
 
@@ -57,10 +69,11 @@ static int fill_table(struct libscols_table *table, const struct view_volume *vo
 		[COL_BEHIND] = { "BEHIND", SCOLS_FL_RIGHT },
 		[COL_IN_FLIGHT] = { "IN FLIGHT", SCOLS_FL_RIGHT },
 		[COL_SINCE] = { "SINCE", SCOLS_FL_RIGHT },
+		[COL_AGE] = { "AGE", SCOLS_FL_RIGHT },
 	};
-	int ret = 0;
+	int ret = 0, count = any_rolling(vol) ? COL_COUNT : COL_AGE;
 
-	for (int i = 0; i < COL_COUNT; i++) {
+	for (int i = 0; i < count; i++) {
 		if (!scols_table_new_column(table, columns[i].name, 0, columns[i].flags))
 			return -ENOMEM;
 	}
@@ -168,20 +181,30 @@ static void print_caught_up(const struct view_peer *p)
 	printf("\n");
 }
 
-static void print_rolling(const struct view_peer *p)
+static void print_rolling(const struct view_volume *vol, const struct view_peer *p)
 {
 	const struct view_rolling *r = &p->rolling;
-	char each[UNITS_TEXT_MAX], age[UNITS_TEXT_MAX], worst[UNITS_TEXT_MAX];
+	char each[UNITS_TEXT_MAX], age[UNITS_TEXT_MAX], worst[UNITS_TEXT_MAX], behind[UNITS_TEXT_MAX];
 
 	if (!r->known)
 		return;
 	units_format_duration(r->interval_ms, each);
-	if (r->age_ms < 0)
-		printf("  %s, rolling each %s%s%s\n", p->name, each, p->state == VIEW_LIVE && p->reason[0] ? ": " : "",
-		       p->state == VIEW_LIVE ? p->reason : "");
-	else
-		printf("  %s, rolling each %s: its copy is %s old; %s at worst in the last hour\n", p->name, each,
-		       units_format_duration(r->age_ms, age), units_format_duration(r->worst_ms, worst));
+	printf("  %s, rolling each %s", p->name, each);
+	if (r->age_ms < 0) {
+		printf("%s%s\n", p->state == VIEW_LIVE && p->reason[0] ? ": " : "", p->state == VIEW_LIVE ? p->reason : "");
+		return;
+	}
+	printf(": its copy is ");
+	if (explain_epoch(vol, p) >= 0)
+		printf("epoch %lld, ", (long long)explain_epoch(vol, p));
+	printf("%s old; %s at worst in the last hour; it lacks %s", units_format_duration(r->age_ms, age),
+	       units_format_duration(r->worst_ms, worst),
+	       units_format_bytes((uint64_t)explain_behind(vol, p), behind));
+	if (r->policy[0] && r->bound_ms > 0)
+		printf("; %s at %s", r->policy, units_format_duration((uint64_t)r->bound_ms, age));
+	if (r->held_percent)
+		printf(", writes wait for %u %% of the time", r->held_percent);
+	printf("\n");
 }
 
 static void print_verify(const struct view_peer *p)
@@ -220,7 +243,7 @@ static int print_volume(const struct ctl *ctl, const struct view_volume *vol, bo
 		print_staged(vol->staged);
 	for (size_t i = 0; only && i < vol->peer_count; i++) {
 		print_caught_up(&vol->peer[i]);
-		print_rolling(&vol->peer[i]);
+		print_rolling(vol, &vol->peer[i]);
 		print_verify(&vol->peer[i]);
 	}
 	for (size_t i = 0; i < vol->finding_count; i++)

@@ -114,11 +114,11 @@ static void read_caught_up(const json_t *object, struct view_caught_up *c)
 	c->passes = json_number_value(json_object_get(object, "passes"));
 }
 
-static int64_t read_ms(const json_t *object, const char *key)
+static int64_t read_known(const json_t *object, const char *key)
 {
-	const json_t *ms = json_object_get(object, key);
+	const json_t *number = json_object_get(object, key);
 
-	return json_is_number(ms) ? (int64_t)json_number_value(ms) : -1;
+	return json_is_number(number) ? (int64_t)json_number_value(number) : -1;
 }
 
 static void read_rolling(const json_t *object, struct view_rolling *r)
@@ -127,8 +127,14 @@ static void read_rolling(const json_t *object, struct view_rolling *r)
 		return;
 	r->known = true;
 	r->interval_ms = json_number_value(json_object_get(object, "interval_ms"));
-	r->age_ms = read_ms(object, "age_ms");
-	r->worst_ms = read_ms(object, "worst_ms");
+	r->age_ms = read_known(object, "age_ms");
+	r->worst_ms = read_known(object, "worst_ms");
+	r->bound_ms = read_known(object, "bound_ms");
+	copy_text(object, "policy", r->policy, sizeof(r->policy));
+	copy_text(object, "on_return", r->on_return, sizeof(r->on_return));
+	r->held_percent = (unsigned int)json_number_value(json_object_get(object, "held_percent"));
+	r->late = json_is_true(json_object_get(object, "late"));
+	r->behind_bytes = read_known(object, "behind_bytes");
 }
 
 static const json_t *object_of(const json_t *object, const char *key)

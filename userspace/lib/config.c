@@ -237,6 +237,27 @@ static int set_interval(void *field, const char *value)
 	return set_ms(field, value, 100, 3600 * 1000);
 }
 
+static int set_lag_bound(void *field, const char *value)
+{
+	return set_ms(field, value, 500, 24 * 3600 * 1000);
+}
+
+static int set_on_lag(void *field, const char *value)
+{
+	if (strcmp(value, "alarm") && strcmp(value, "throttle"))
+		return -EINVAL;
+	*(bool *)field = *value == 't';
+	return 0;
+}
+
+static int set_on_return(void *field, const char *value)
+{
+	if (strcmp(value, "wait") && strcmp(value, "save-and-follow"))
+		return -EINVAL;
+	*(bool *)field = *value == 's';
+	return 0;
+}
+
 static int set_takeover_after(void *field, const char *value)
 {
 	return set_ms(field, value, 1000, 24 * 3600 * 1000);
@@ -427,6 +448,10 @@ static const struct rules_key volume_peer_keys[] = {
 	KEY(config_volume_peer, mode, "mode", 0, set_mode, "sync or rolling"),
 	KEY(config_volume_peer, interval_ms, "interval", 0, set_interval,
 	    "a time from 100ms to 1h, such as 1s"),
+	KEY(config_volume_peer, lag_bound_ms, "lag-bound", 0, set_lag_bound,
+	    "a time from 500ms to 24h, such as 30s"),
+	KEY(config_volume_peer, throttle, "on-lag", 0, set_on_lag, "alarm or throttle"),
+	KEY(config_volume_peer, save_and_follow, "on-return", 0, set_on_return, "wait or save-and-follow"),
 	{}
 };
 

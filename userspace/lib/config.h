@@ -87,6 +87,9 @@ struct config_volume_peer {
 	char name[REPL_NODE_MAX];	/* of a config_peer */
 	enum config_mode mode;
 	uint32_t interval_ms;		/* of epochs, when it is rolling */
+	uint32_t lag_bound_ms;		/* of its copy's age; 0: not said */
+	bool save_and_follow;		/* an old primary that is back: on-return */
+	bool throttle;			/* writes wait for it: on-lag */
 	unsigned int line;
 };
 

@@ -79,6 +79,14 @@ static unsigned int check_rolling(const struct config_volume *v, config_report *
 		p++;
 	if (p == v->peer + v->peer_count)
 		return 0;
+	/* Between two epochs a copy that keeps up is an interval old, and what sending takes. */
+	if (p->lag_bound_ms && p->lag_bound_ms < 2 * p->interval_ms)
+		return sense_say(report, arg, "%s:%u: lag-bound is %u ms, and a copy that gets what was written each %u ms is "
+				 "older by itself; make it at least twice the interval", v->path, p->line, p->lag_bound_ms,
+				 p->interval_ms);
+	if (p->throttle && !p->lag_bound_ms)
+		return sense_say(report, arg, "%s:%u: on-lag = throttle needs lag-bound: how old the copy may become before "
+				 "writes stop; such as lag-bound = 30s", v->path, p->line);
 	if (v->arbiter)
 		return sense_say(report, arg, "%s:%u: mode = rolling is not possible with an arbiter, which would "
 				 "have to grant every epoch; say mode = sync, or arbiter = none", v->path, p->line);

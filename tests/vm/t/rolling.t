@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# vm: mem=640 timeout=500 disks=40M,40M once=6.1
+# vm: mem=640 timeout=600 disks=40M,40M once=6.1
 #
 # A rolling peer: at whatever moment it, its primary or the link is lost, it is a past state of the volume, and not
 # older than its primary said. Writes are numbered, and each is complete before the next one, so a past state is all of
@@ -110,6 +110,37 @@ next=$((written + 1))
 ok "and gets the rest" wait_for 60 "nothing is left" caught_up
 is "$(holds /dev/vdb)" "$written" "all that was written"
 
+diag "writes that wait for a replica"
+policy() { # alarm|throttle : on a, while the volume is in use
+	sed -i "/^lag-bound/d; /^on-lag/d; s/^interval = .*/&\nlag-bound = 3s\non-lag = $1/" "$(node_dir a)"/volumes/*.conf
+	ctl a reload
+}
+ok "writes shall wait for a copy that is older than 3 s" policy throttle
+write_on "$next" &
+writer=$!
+sleep 2
+n=$(tail -n 1 $TIMES | cut -d' ' -f1)
+sleep 2
+ok "none waits for one that keeps up" [ "$(tail -n 1 $TIMES | cut -d' ' -f1)" -gt "$((n + 30))" ]
+link_cut b
+ok "they wait for one that is away" status_becomes a ".peers[name=b].rolling.held_percent" 100 30
+sleep 1 # what was begun is complete
+at=$(now) n=$(tail -n 1 $TIMES)
+sleep 12 # the freeze is renewed twice
+is "$(tail -n 1 $TIMES)" "$n" "and none goes on"
+diag "the last one was complete $((at - ${n#* })) ms before that; $(ctl a status spool | grep rolling)"
+like "$(cat "$(node_dir a)/log")" "copy is .* old, and lag-bound is 3 s: .*; writes wait" "which the log says"
+agent_kill a
+goes_on() { [ "$(tail -n 1 $TIMES)" != "$n" ]; }
+ok "when the agent dies they go on" wait_for 15 "writes go on" goes_on
+agent_start a
+link_heal b
+ok "it rolls again" wait_for 90 "it rolls" rolling
+stop_writing
+next=$((written + 1))
+ok "and gets the rest" wait_for 60 "nothing is left" caught_up
+ok "writes shall not wait" policy alarm
+
 diag "the primary is lost"
 write_on "$next" &
 writer=$!
@@ -128,5 +159,13 @@ agent_start a
 run_quiet ctl a up spool
 ok "what the lost one had alone is not thrown away" wait_for 60 "a split is seen" eval \
 	'ctl b status | grep -q split'
+sed -i "s|^interval = .*|&\non-return = save-and-follow|" "$(node_dir a)"/volumes/*.conf
+ok "unless its file says so" ctl a reload
+ok "then it saves what only it has, and follows" wait_for 60 "it rolls" eval 'peer_is a b rolling && peer_is b a rolling'
+file=$(ls /var/lib/repl/saved/spool-a-*.repl)
+ok "the file is whole" repl-ctl backup --list "$file"
+diag "$(repl-ctl backup --list "$file" | tail -n 1); $(grep on-return "$(node_dir a)/log")"
+wait_for 30 "nothing is left" eval '[ "$(status_of b ".peers[name=a].dirty_bytes")" = 0 ]'
+is "$(holds /dev/vda)" "$has" "and its copy is the other one's"
 ok "everything down" repl_stop
 done_testing
