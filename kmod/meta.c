@@ -8,6 +8,7 @@
 #include <linux/crc32c.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include "cut.h"
 #include "detach.h"
 #include "log.h"
@@ -172,10 +173,13 @@ int meta_read(struct volume *v, const u64 *known_end, struct why *why)
  * meta_edit() - a copy of the superblock to change
  * @v: the volume
  *
- * Context: control.  Whoever edits commits, or nothing has happened.
+ * Context: control, without I/O for the sake of memory, as all of it.  Whoever edits commits,
+ * or nothing has happened.
  */
 struct repl_super *meta_edit(struct volume *v)
 {
+	/* A step that waits for memory here may wait for a write that waits for the step. */
+	WARN_ON_ONCE(!(current->flags & PF_MEMALLOC_NOIO));
 	*v->next = v->super;
 	return v->next;
 }

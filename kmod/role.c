@@ -10,6 +10,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include "apply.h"
 #include "detach.h"
@@ -307,9 +308,11 @@ static void go_on(struct volume *v, const struct repl_id *given)
 void role_lost_work(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, lost);
+	unsigned int noio = memalloc_noio_save();
 
 	go_on(v, &no_generation);
 	detach_record(v);
+	memalloc_noio_restore(noio);
 }
 
 /**
@@ -538,7 +541,6 @@ static int check_promotion(struct volume *v, u32 flags, const struct repl_id *gi
 	if (v->on_peer_loss == REPL_LOSS_ARBITER && id_is_zero(given) && (sb & REPL_SB_IDENTITY))
 		return why_set(why, -EPERM, "%s has an arbiter: it becomes primary only in a generation that the arbiter has granted",
 			       v->name);
-
 	if (v->diskless)
 		return detach_refuse(v, why);
 	if (v->zombie && disk_openers(v->disk))
