@@ -228,6 +228,9 @@ static int super_write(struct volume *v, unsigned int copy, unsigned int ahead)
 	struct repl_super *s = v->next;
 	int err = meta_flush(v);
 
+	/* Torn, it would leave none.  Only what says that this copy is none may lie there. */
+	if (WARN_ON_ONCE(copy == v->super_copy && (s->flags & cpu_to_le32(REPL_SB_CONSISTENT))))
+		copy = !copy;
 	/* By whatever it has become so: what it was being given then is in it, or older. */
 	if (s->flags & cpu_to_le32(REPL_SB_CONSISTENT))
 		s->staged = 0;
@@ -262,13 +265,12 @@ static void super_show(struct volume *v)
 
 static int super_commit(struct volume *v, struct why *why)
 {
-	unsigned int copy = !v->super_copy;
-	int err = super_write(v, copy, 1);
+	int err = super_write(v, !v->super_copy, 1);
 
 	if (err)
 		return commit_failed(v, err, why);
 	volume_count(v, REPL_C_META_WRITES, 1);
-	v->super_copy = copy;
+	v->super_copy = !v->super_copy;
 	super_show(v);
 	return 0;
 }

@@ -247,7 +247,7 @@ static bool all_back(struct volume *v)
 	back = v->on_peer_loss == REPL_LOSS_ARBITER && v->primary && v->live && !v->lost_slots &&
 	       (v->gate & GATE_GENERATION) == REPL_GATE_PEER_LOST;
 	if (back)
-		gate_open(v, REPL_GATE_PEER_LOST);
+		gate_recorded(v, v->losses, REPL_GATE_PEER_LOST);
 	spin_unlock_irq(&v->io_lock);
 	if (back)
 		request_release_held(v);
@@ -287,11 +287,8 @@ static void go_on(struct volume *v, const struct repl_id *given)
 	/* When it could not be recorded here, but a peer is live, a step of its own follows. */
 	if (err && !v->diskless)
 		v->failing = true;
-	if (v->failing || (!err && v->losses == losses)) {
-		if (reasons & REPL_GATE_PEER_LOST)
-			v->lost_slots = 0;
-		gate_open(v, reasons);
-	}
+	if (v->failing || (!err && v->losses == losses))
+		gate_recorded(v, losses, reasons);
 	spin_unlock_irq(&v->io_lock);
 	if (err && READ_ONCE(v->failing))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "I/O fails from now on: %s", why.text);
@@ -591,6 +588,7 @@ static bool become_primary(struct volume *v, u8 live, bool force)
 		v->hole = false;
 		v->resume_granted = false;
 		v->lost_slots = 0;
+		v->recorded = v->losses;
 		share_end(v);
 		log_begin(v);
 	}
