@@ -129,10 +129,14 @@ diag "a peer cannot write its log"
 bytes=$(knode_get 1 size)
 dm_reload disk1 "0 $((bytes / 512)) linear ${DISK[1]} 0
 $((bytes / 512)) $(($(dev_sectors "${DISK[1]}") - bytes / 512)) error"
+before=$(data_sha "${DISK[1]}" 4096 $((16000 * 4096)))
 ok "a write to a region that is not in it is complete without that peer" write 0 16000
 wait_for 20 "the gate opens" knode_is 0 gate 0
 is "$(knode_get 0 slot1.link) $(knode_get 0 slot2.link)" "0 1" "which is live no more, while the other one is"
 is "$(knode_get 1 slot0.reason)" "the region log here cannot be written" "and says why"
+wait_for 20 "nothing is left of the link" knode_is 1 slot0.link 0
+is "$(data_sha "${DISK[1]}" 4096 $((16000 * 4096)))" "$before" "it has not written what it could not log"
+isnt "$(data_sha "${DISK[2]}" 4096 $((16000 * 4096)))" "$before" "as the other one has"
 dm_heal disk1 "${DISK[1]}"
 knode_catch_up 0 1
 ok "with its disk mended it is back" knode_join 0 1 crc
