@@ -11,6 +11,7 @@
  */
 #include <linux/blkdev.h>
 #include <linux/mempool.h>
+#include <linux/sched.h>
 #include "apply.h"
 #include "detach.h"
 #include "netlink.h"
@@ -80,6 +81,8 @@ struct apply *apply_alloc(struct link *link, const struct frame *frame)
 	struct apply *apply;
 	struct bio *bio;
 
+	/* Else what it waits for may be a write that waits for the receiver. */
+	WARN_ON_ONCE(!(current->flags & PF_MEMALLOC));
 	if (!apply_enter(link, payload))
 		return NULL;
 	bio = bio_alloc_bioset(link->volume->data.bdev, DIV_ROUND_UP(payload, PAGE_SIZE),

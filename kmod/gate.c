@@ -74,14 +74,27 @@ void drain_cancel(struct volume *v, struct drain *drain)
 	list_del_init(&drain->entry);
 }
 
+/* It opens by itself, should whoever has shut it be gone. */
+static void gate_arm(struct gate_timer *timer, unsigned long delay)
+{
+	timer->until = jiffies + delay;
+	mod_delayed_work(repl_wq, &timer->work, delay);
+}
+
 /**
  * gate_shut() - add a reason
  * @v: the volume, io_lock held
- * @reason: one bit
+ * @reason: one bit; of REPL_GATE_USER: its timer is armed, or has just run out and waits for io_lock
  */
 void gate_shut(struct volume *v, u32 reason)
 {
 	lockdep_assert_held(&v->io_lock);
+	if (reason & REPL_GATE_USER) {
+		struct gate_timer *timer = &v->deadline[__ffs(reason)];
+
+		if (WARN_ON_ONCE(!work_busy(&timer->work.work)))
+			gate_arm(timer, HZ);
+	}
 	if (!v->gate)
 		v->gate_since = ktime_get_ns();
 	v->gate |= reason;
@@ -99,6 +112,20 @@ void gate_open(struct volume *v, u32 reason)
 	/* Once stopped the volume may be freed any time, and nothing is parked any more. */
 	if (!v->gate && !v->gate_stopped)
 		queue_work(repl_wq, &v->resume);
+}
+
+/**
+ * gate_recorded() - no write waits any more for a generation
+ * @v: the volume, io_lock held
+ * @losses: volume->losses that it was made after; or it needs none: all are back, or all I/O fails
+ * @reasons: of GATE_GENERATION, those that it ends
+ */
+void gate_recorded(struct volume *v, u64 losses, u32 reasons)
+{
+	if (reasons & REPL_GATE_PEER_LOST)
+		v->lost_slots = 0;
+	v->recorded = losses;
+	gate_open(v, reasons);
 }
 
 static void gate_deadline(struct work_struct *work)
@@ -175,9 +202,8 @@ int gate_freeze(struct volume *v, u32 reason, u32 deadline_ms, struct ticket *ti
 		return why_set(why, -EALREADY, "%s is frozen already, reason '%s': thaw it first",
 			       v->name, gate_name(reason));
 	}
+	gate_arm(&v->deadline[bit], msecs_to_jiffies(deadline_ms));
 	gate_shut(v, reason);
-	v->deadline[bit].until = jiffies + msecs_to_jiffies(deadline_ms);
-	mod_delayed_work(repl_wq, &v->deadline[bit].work, msecs_to_jiffies(deadline_ms));
 	drain_start(v, &freeze->drain);
 	spin_unlock_irq(&v->io_lock);
 	return 0;

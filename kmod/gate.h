@@ -15,6 +15,7 @@
 void gate_init(struct volume *v);
 void gate_shut(struct volume *v, u32 reason);
 void gate_open(struct volume *v, u32 reason);
+void gate_recorded(struct volume *v, u64 losses, u32 reasons);
 int gate_freeze(struct volume *v, u32 reason, u32 deadline_ms, struct ticket *ticket,
 		struct why *why);
 int gate_thaw(struct volume *v, u32 reason, struct why *why);

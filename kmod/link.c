@@ -539,7 +539,8 @@ int link_publish(struct link *link, struct why *why)
 	struct slot *slot = link->slot;
 
 	spin_lock_irq(&v->io_lock);
-	if (slot_not_joinable(v, slot, why)) {
+	/* What is dirty goes over no link: nobody would ever send it. */
+	if (slot_not_joinable(v, slot, why) || WARN_ON_ONCE(slot_dirty(slot))) {
 		spin_unlock_irq(&v->io_lock);
 		return -EBUSY;
 	}

@@ -8,6 +8,7 @@
 #include <linux/crc32c.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include "cut.h"
 #include "detach.h"
 #include "log.h"
@@ -172,10 +173,13 @@ int meta_read(struct volume *v, const u64 *known_end, struct why *why)
  * meta_edit() - a copy of the superblock to change
  * @v: the volume
  *
- * Context: control.  Whoever edits commits, or nothing has happened.
+ * Context: control, without I/O for the sake of memory, as all of it.  Whoever edits commits,
+ * or nothing has happened.
  */
 struct repl_super *meta_edit(struct volume *v)
 {
+	/* A step that waits for memory here may wait for a write that waits for the step. */
+	WARN_ON_ONCE(!(current->flags & PF_MEMALLOC_NOIO));
 	*v->next = v->super;
 	return v->next;
 }
@@ -224,6 +228,9 @@ static int super_write(struct volume *v, unsigned int copy, unsigned int ahead)
 	struct repl_super *s = v->next;
 	int err = meta_flush(v);
 
+	/* Torn, it would leave none.  Only what says that this copy is none may lie there. */
+	if (WARN_ON_ONCE(copy == v->super_copy && (s->flags & cpu_to_le32(REPL_SB_CONSISTENT))))
+		copy = !copy;
 	/* By whatever it has become so: what it was being given then is in it, or older. */
 	if (s->flags & cpu_to_le32(REPL_SB_CONSISTENT))
 		s->staged = 0;
@@ -258,13 +265,12 @@ static void super_show(struct volume *v)
 
 static int super_commit(struct volume *v, struct why *why)
 {
-	unsigned int copy = !v->super_copy;
-	int err = super_write(v, copy, 1);
+	int err = super_write(v, !v->super_copy, 1);
 
 	if (err)
 		return commit_failed(v, err, why);
 	volume_count(v, REPL_C_META_WRITES, 1);
-	v->super_copy = copy;
+	v->super_copy = !v->super_copy;
 	super_show(v);
 	return 0;
 }

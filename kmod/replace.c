@@ -29,6 +29,7 @@
  */
 #include <linux/blk-mq.h>
 #include <linux/math64.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include "detach.h"
 #include "disk.h"
@@ -439,9 +440,8 @@ static void forget(struct volume *v)
 	replacement_free(r);
 }
 
-static void settle_work(struct work_struct *work)
+static void settle_step(struct volume *v)
 {
-	struct volume *v = container_of(to_delayed_work(work), struct volume, settle);
 	struct why why = {};
 	bool going, all, unreadable;
 	int err = -EIO;
@@ -472,6 +472,14 @@ static void settle_work(struct work_struct *work)
 	else
 		netlink_event(v, REPL_EVENT_REPLACE, -1, "%pg is the copy here, complete",
 			      v->data.bdev);
+}
+
+static void settle_work(struct work_struct *work)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	settle_step(container_of(to_delayed_work(work), struct volume, settle));
+	memalloc_noio_restore(noio);
 }
 
 /**

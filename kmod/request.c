@@ -201,6 +201,22 @@ static void request_leg_fill(struct request *req, struct leg *leg)
 	}
 }
 
+/*
+ * Not each live peer was asked, and so nobody knows who has this.  No link stays, what was sent
+ * over them becomes dirty, as does this for all; and it is held until that is a new generation.
+ */
+static void request_distrust(struct volume *v, struct request *req, u64 offset)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&v->io_lock);
+	slot_end_links(v, "a write has missed a live peer");
+	req->lost = true;
+	for (i = 0; i < v->slots && !req->flush; i++)
+		if (v->slot[i].kind)
+			slot_mark(v, &v->slot[i], offset, req->upper->bi_iter.bi_size);
+}
+
 /* Exactly one of leg and bits for every slot, and the write's place in the order. */
 static void request_sample(struct volume *v, struct request *req)
 {
@@ -234,6 +250,8 @@ static void request_sample(struct volume *v, struct request *req)
 			slot_mark(v, slot, offset, req->upper->bi_iter.bi_size);
 		}
 	}
+	if (WARN_ON_ONCE(req->legs != v->live))
+		request_distrust(v, req, offset);
 }
 
 enum passage { GO, PARK, WAIT, FAIL };
@@ -474,6 +492,7 @@ void request_resume(struct work_struct *work)
  * @v: the volume
  *
  * Nothing, when another loss has shut the gate again: that one's generation is yet to come.
+ * Should the gate be open for a loss without one, it is shut again, and a step makes it.
  *
  * Context: process; io_lock not held.
  */
@@ -485,6 +504,11 @@ void request_release_held(struct volume *v)
 
 	spin_lock_irq(&v->io_lock);
 	failing = v->failing;
+	if (!failing && !(v->gate & GATE_GENERATION) && !list_empty(&v->held) &&
+	    WARN_ON_ONCE(v->recorded != v->losses)) {
+		gate_shut(v, REPL_GATE_PEER_LOST);
+		queue_work(v->ops, &v->lost);
+	}
 	if (failing || !(v->gate & GATE_GENERATION))
 		list_splice_init(&v->held, &list);
 	list_for_each_entry(req, &list, sample.entry)

@@ -10,6 +10,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include "apply.h"
 #include "detach.h"
@@ -246,7 +247,7 @@ static bool all_back(struct volume *v)
 	back = v->on_peer_loss == REPL_LOSS_ARBITER && v->primary && v->live && !v->lost_slots &&
 	       (v->gate & GATE_GENERATION) == REPL_GATE_PEER_LOST;
 	if (back)
-		gate_open(v, REPL_GATE_PEER_LOST);
+		gate_recorded(v, v->losses, REPL_GATE_PEER_LOST);
 	spin_unlock_irq(&v->io_lock);
 	if (back)
 		request_release_held(v);
@@ -286,11 +287,8 @@ static void go_on(struct volume *v, const struct repl_id *given)
 	/* When it could not be recorded here, but a peer is live, a step of its own follows. */
 	if (err && !v->diskless)
 		v->failing = true;
-	if (v->failing || (!err && v->losses == losses)) {
-		if (reasons & REPL_GATE_PEER_LOST)
-			v->lost_slots = 0;
-		gate_open(v, reasons);
-	}
+	if (v->failing || (!err && v->losses == losses))
+		gate_recorded(v, losses, reasons);
 	spin_unlock_irq(&v->io_lock);
 	if (err && READ_ONCE(v->failing))
 		netlink_event(v, REPL_EVENT_ERROR, -1, "I/O fails from now on: %s", why.text);
@@ -307,9 +305,11 @@ static void go_on(struct volume *v, const struct repl_id *given)
 void role_lost_work(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, lost);
+	unsigned int noio = memalloc_noio_save();
 
 	go_on(v, &no_generation);
 	detach_record(v);
+	memalloc_noio_restore(noio);
 }
 
 /**
@@ -538,7 +538,6 @@ static int check_promotion(struct volume *v, u32 flags, const struct repl_id *gi
 	if (v->on_peer_loss == REPL_LOSS_ARBITER && id_is_zero(given) && (sb & REPL_SB_IDENTITY))
 		return why_set(why, -EPERM, "%s has an arbiter: it becomes primary only in a generation that the arbiter has granted",
 			       v->name);
-
 	if (v->diskless)
 		return detach_refuse(v, why);
 	if (v->zombie && disk_openers(v->disk))
@@ -589,6 +588,7 @@ static bool become_primary(struct volume *v, u8 live, bool force)
 		v->hole = false;
 		v->resume_granted = false;
 		v->lost_slots = 0;
+		v->recorded = v->losses;
 		share_end(v);
 		log_begin(v);
 	}

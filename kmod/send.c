@@ -226,7 +226,8 @@ static void leg_settle(struct link *link, struct leg *leg)
 	leg_release_tag(link, leg);
 	link->in_flight_bytes -= leg->length;
 	leg_count_zeroes(link, leg, -1);
-	if (leg->flushes) {
+	/* Good for the set that was put aside when it was sent; without one, for nothing. */
+	if (leg->flushes && !WARN_ON_ONCE(!link->flushing)) {
 		map_clear_all(&link->unflushed[!link->filling]);
 		link->flushing = false;
 	} else if ((leg->type == REPL_FRAME_WRITE || leg->type == REPL_FRAME_ZEROES) &&

@@ -113,7 +113,9 @@ void slot_mark(struct volume *v, struct slot *slot, u64 offset, u64 length)
 	u64 last = (offset + length - 1) >> REPL_BLOCK_SHIFT;
 
 	lockdep_assert_held(&v->io_lock);
-	WARN_ON_ONCE(slot->link);
+	/* Who is live lacks nothing, and nobody would look for this: so it is live no more. */
+	if (WARN_ON_ONCE(slot->link))
+		link_kill_locked(slot->link, "blocks were marked that it has");
 	map_set(&slot->map, first, last - first + 1);
 	touch(slot, first, last);
 }
@@ -422,8 +424,7 @@ static void mark_extent(struct volume *v, struct slot *slot, const struct repl_e
 		return;
 	count = min(extent->count, slot->map.bits - extent->block);
 	spin_lock_irq(&v->io_lock);
-	map_set(&slot->map, extent->block, count);
-	touch(slot, extent->block, extent->block + count - 1);
+	slot_mark(v, slot, extent->block << REPL_BLOCK_SHIFT, count << REPL_BLOCK_SHIFT);
 	/* Whoever marks is about to write there, past the cuts: what they hold will not stand still. */
 	if (slot->cut)
 		cut_give_up(v, extent->block << REPL_BLOCK_SHIFT, count << REPL_BLOCK_SHIFT);

@@ -33,11 +33,23 @@ static DECLARE_WAIT_QUEUE_HEAD(volumes_gone);
 
 /* ---------------------------------------------------------- references -- */
 
+/* Does nothing know it any more that would still look at it? */
+static bool volume_idle(const struct volume *v)
+{
+	return list_empty(&v->writes) && list_empty(&v->held) && list_empty(&v->drains) &&
+	       list_empty(&v->waiting) && list_empty(&v->log.applies) &&
+	       bio_list_empty(&v->parked) && RB_EMPTY_ROOT(&v->writes_by_range.rb_root) &&
+	       !v->in_flight && !v->reading && !v->live && !atomic_read(&v->unsampled);
+}
+
 static void volume_free(struct work_struct *work)
 {
 	struct volume *v = container_of(work, struct volume, free);
 	unsigned int i;
 
+	/* Left as it is, and the module with it, whose end waits then: what is missing may come. */
+	if (WARN_ON_ONCE(!volume_idle(v)))
+		return;
 	if (v->ops)
 		destroy_workqueue(v->ops);
 	if (v->logger)

@@ -162,6 +162,7 @@ struct volume {
 	u32 gate;		/* enum repl_gate; not 0: writes wait */
 	u64 gate_since;		/* ktime_get_ns() */
 	u64 losses;		/* links lost so far while primary */
+	u64 recorded;		/* so many of them when the generation in force began */
 	u32 lost_slots;		/* bit n: slot n was lost while primary, and is not back */
 	u32 used;		/* bit n: slot n is not free */
 	u64 sampled;		/* writes so far, a peer's included if they are dirty for others */

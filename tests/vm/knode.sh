@@ -47,7 +47,7 @@ knode_catch_up() { # FROM_MINOR TO_MINOR
 	knode cut "$2" "$1" list >>/run/extents
 	blocks "${KNODE_DEV[$1]}" "${KNODE_DEV[$2]}" </run/extents
 	# Third copies may lack these now, as the agent says, too.
-	[ ${#KNODE_DEV[@]} -le 2 ] || run_quiet knode mark "$2" $((7 & ~(1 << $1 | 1 << $2))) </run/extents
+	[ ${#KNODE_DEV[@]} -le 2 ] || run_quiet knode mark "$2" $(((1 << ${#KNODE_DEV[@]}) - 1 & ~(1 << $1 | 1 << $2))) </run/extents
 	run_quiet knode settle "$1" "$2"
 	run_quiet knode settle "$2" "$1"
 }

@@ -58,6 +58,7 @@ static const struct attribute {
 	{ "meta_fd", REPL_A_META_FD, FD, 4 },
 	{ "key", REPL_A_KEY, BYTES, REPL_KEY_BYTES },
 	{ "deadline_ms", REPL_A_DEADLINE_MS, U32, 4 },
+	{ "rate", REPL_A_RATE, U64, 8 },
 	{ "slot", REPL_A_SLOT, U8, 1 },
 	{ "slot_mask", REPL_A_SLOT_MASK, U32, 4 },
 	{ "kind", REPL_A_KIND, U8, 1 },

@@ -51,6 +51,7 @@ knode settle 0 0
 knode settle 1 0
 ok "both are joined" knode join 0 0 1 0 crc
 is "$(get 0 slot0.link)" 1 "live"
+is "$(cat /sys/block/repl0/queue/stable_writes)" 1 "pages stay as they are with a peer, too"
 is "$(accounted)" "3 384 5 640 0" "what iostat shows with one"
 is "$(get 0 generation)" "$(get 1 generation)" "the same generation"
 ok "writes with overlaps verify" writes 4

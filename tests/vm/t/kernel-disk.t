@@ -71,9 +71,20 @@ ok "equal" knode_equal 0 1
 ok "the role goes back" eval 'knode secondary 1 && knode primary 0'
 
 diag "only its data fail: the copy says itself that it is none"
+before=$(knode_get 0 generation)
+# On the peer's disk only what lies behind the data takes long.
+slow=$(($(knode_get 1 size) / 512))
+modprobe dm-delay
+dm_reload second "0 $slow linear /dev/vdb 0
+$slow $(($(dev_sectors /dev/vdb) - slow)) delay /dev/vdb $slow 0 /dev/vdb $slow 3000 /dev/vdb $slow 0"
 dm_reload first "0 98304 error
 98304 $(($(dev_sectors /dev/vda) - 98304)) linear /dev/vda 98304"
+start=$(now_ms)
 ok "a write passes" write 0 7
+ms=$(($(now_ms) - start))
+isnt "$(knode_get 1 generation)" "$before" "the peer has a new generation by then"
+ok "durably ($ms ms)" [ "$ms" -ge 3000 ]
+dm_heal second /dev/vdb
 ok "without the disk" flag 0 $DISKLESS
 ok "an orderly demotion" knode secondary 0
 ok "the peer becomes primary over the link" knode primary 1

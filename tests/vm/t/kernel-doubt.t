@@ -84,6 +84,7 @@ ok "a third node may lack what comes" knode slot 1 2 3
 write 100
 is "$(knode_get 1 log_writes)" 1 "it is logged"
 second_fails "$LOG"
+before=$(data_sha /dev/vdb 4096 $((3000 * 4096)))
 ok "the primary's write passes" write 3000
 wait_for 20 "the link ends" knode_is 0 slot1.link 0
 is "$(knode_get 1 slot0.reason)" "the region log here cannot be written" "with the reason"
@@ -93,6 +94,7 @@ ok "there is an event" klog_has "the region log on .* cannot be written"
 all_dirty
 not_ok "no promotion" run_quiet knode primary 1 peer-dead
 wait_for 20 "nothing is left of the link" knode_is 1 slot0.link 0
+is "$(data_sha /dev/vdb 4096 $((3000 * 4096)))" "$before" "what could not be logged was not written"
 again
 is "$(consistent)" 0 "it is known after that"
 back

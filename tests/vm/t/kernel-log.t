@@ -69,6 +69,24 @@ knode_catch_up 0 1
 ok "joined" knode_join 0 1 crc
 ok "equal" knode_equal 0 1
 
+diag "what is logged, and what of the maps is written"
+metadata() { # sectors of the first disk so far, while nobody writes
+	local stat
+	read -ra stat <"/sys/block/$(dmsetup info -c --noheadings -o blkdevname first)/stat"
+	echo "${stat[6]}"
+}
+wait_for 60 "the log is empty after a while" log_is_empty
+waits=$(knode_get 0 log_waits) writes=$(knode_get 0 log_writes)
+run_quiet fio --name=cold --filename=/dev/repl0 --direct=1 --ioengine=libaio --iodepth=32 --rw=write:1020k --bs=4k \
+	--size=192m --io_size=512k --allow_file_create=0
+waits=$(($(knode_get 0 log_waits) - waits)) writes=$(($(knode_get 0 log_writes) - writes))
+is "$waits" 128 "as many regions are logged as are written to for the first time"
+ok "many with one write of the log ($writes writes)" [ "$writes" -le $((waits / 2)) ]
+wait_for 60 "the log is empty after a while" log_is_empty
+before=$(metadata)
+ok "one block is marked" knode mark 0 4 5 1
+is $(($(metadata) - before)) 8 "one page of one map is written, and nothing else"
+
 diag "crashes in the middle of writing, while regions come and go"
 for round in 1 2; do
 	fio --name=load --filename=/dev/repl0 --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bsrange=4k-64k \

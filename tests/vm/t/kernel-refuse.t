@@ -53,6 +53,8 @@ each-missing | | link_add minor=0 slot=2 sock_fd=tcp cookie=1 link_flags=0
 each-missing | | link_del minor=0 slot=1
 each-missing | | epoch minor=0
 each-missing | | record minor=0 slot=2 generation=1 epoch=1
+each-missing | | resize minor=2 size=16777216
+each-missing | | replace minor=0 data_fd=rw:/dev/ram0
 EINVAL | missing:generation | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 epoch=1 history=1
 EINVAL | missing:epoch | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 history=1
 EINVAL | missing:history | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 generation=1 epoch=1
@@ -72,6 +74,8 @@ each-length | | link_add minor=2 slot=0 sock_fd=tcp cookie=1 link_flags=2 genera
 each-length | | link_del minor=0 slot=1
 each-length | | epoch minor=0
 each-length | | record minor=0 slot=2 generation=1 epoch=1
+each-length | | resize minor=2 size=16777216
+each-length | | replace minor=0 data_fd=rw:/dev/ram0 meta_fd=rw:/dev/ram2 meta_end=1048576 rate=1048576
 
 EINVAL | | attach minor=9 name~0*00 data_fd=rw:/dev/ram0 key=9
 EINVAL | | attach minor=9 name~3*41 data_fd=rw:/dev/ram0 key=9
@@ -369,6 +373,8 @@ everything() { # ERRNO WORDS : each command that changes something, as it would 
 		link_del minor=0 slot=1
 		epoch minor=0
 		record minor=0 slot=2 generation=1 epoch=1
+		resize minor=2 size=16777216
+		replace minor=0 data_fd=0
 	EOF
 }
 nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
@@ -377,7 +383,8 @@ WHO="a user who is root in a user namespace only: " cases "${nobody[@]}" unshare
 WHO="root of a user and network namespace only: " cases "${nobody[@]}" unshare -Urn < <(everything EPERM -)
 IN=(--in /run/netns/other)
 WHO="root of another network namespace: " cases < <(
-	everything ENODEV "no volume with this minor" | grep -v attach
+	everything ENODEV "no volume with this minor" | grep -v data_fd
+	echo 'ENODEV | no volume with this minor | replace minor=0 data_fd=rw:/dev/ram0'
 	echo 'ENODEV | no volume | get minor=0'
 	echo 'ENODEV | no volume | get name=v0'
 	echo "EEXIST | of another namespace | attach minor=0 name=v0 data_fd=rw:/dev/ram0 key=9"

@@ -78,6 +78,7 @@ generation=$(knode_get 0 generation)
 ok "it begins" knode replace 0 /dev/vdc $((4 << 20))
 ok "it is being filled" flag 0 $REPLACING
 is "$(knode_get 0 backing)" vdc "it is the backing device"
+is "$(cat /sys/block/repl0/queue/stable_writes)" 1 "pages still stay as they are while they are written"
 refused "is being filled already" /dev/vdd
 wait_for 60 "some of it is copied" eval '[ "$(knode_get 0 replaced)" -gt $((8 << 20)) ]'
 ok "not all" eval '[ "$(knode_get 0 replaced)" -lt "$size" ]'

@@ -22,7 +22,7 @@ crash() { # MINOR... : machines lose their power, as far as their disks and thei
 	local minor
 	# All at one instant: with a live peer the primary would go on without its disk.
 	for minor in "$@"; do run_quiet dmsetup suspend --nolockfs "disk$minor"; done
-	for minor in 1 2; do
+	for ((minor = 1; minor < ${#KNODE_DEV[@]}; minor++)); do
 		[[ " $* " = *" $minor "* ]] || run_quiet knode leave "$minor" 0
 	done
 	for minor in "$@"; do dm_break "disk$minor"; done
@@ -129,10 +129,14 @@ diag "a peer cannot write its log"
 bytes=$(knode_get 1 size)
 dm_reload disk1 "0 $((bytes / 512)) linear ${DISK[1]} 0
 $((bytes / 512)) $(($(dev_sectors "${DISK[1]}") - bytes / 512)) error"
+before=$(data_sha "${DISK[1]}" 4096 $((16000 * 4096)))
 ok "a write to a region that is not in it is complete without that peer" write 0 16000
 wait_for 20 "the gate opens" knode_is 0 gate 0
 is "$(knode_get 0 slot1.link) $(knode_get 0 slot2.link)" "0 1" "which is live no more, while the other one is"
 is "$(knode_get 1 slot0.reason)" "the region log here cannot be written" "and says why"
+wait_for 20 "nothing is left of the link" knode_is 1 slot0.link 0
+is "$(data_sha "${DISK[1]}" 4096 $((16000 * 4096)))" "$before" "it has not written what it could not log"
+isnt "$(data_sha "${DISK[2]}" 4096 $((16000 * 4096)))" "$before" "as the other one has"
 dm_heal disk1 "${DISK[1]}"
 knode_catch_up 0 1
 ok "with its disk mended it is back" knode_join 0 1 crc
@@ -141,4 +145,29 @@ ok "all are equal" eval 'knode_equal 0 1 && knode_equal 0 2'
 
 ok "down" knode_down
 for minor in 0 1 2; do dm_remove "disk$minor"; done
+
+diag "four copies: what the others have is told of three"
+brd_load 4 24
+DISK=(/dev/ram0 /dev/ram1 /dev/ram2 /dev/ram3)
+for minor in 0 1 2 3; do dm_linear "disk$minor" "${DISK[minor]}"; done
+knode_up /dev/mapper/disk0 /dev/mapper/disk1 /dev/mapper/disk2 /dev/mapper/disk3
+knode_slots 0 1 2 3
+run_quiet knode primary 0 force
+for minor in 1 2 3; do ok "$minor joins" eval 'knode_copy 0 $minor && knode_join 0 $minor crc'; done
+all_settled() { settled 1 2 && settled 1 3 && settled 2 3; }
+ok "each of three learns that it is equal to both others" wait_for 60 "they are told" all_settled
+write 0 100 10
+is "$(dirty 1 2) $(dirty 1 3) $(dirty 2 1) $(dirty 2 3) $(dirty 3 1) $(dirty 3 2)" "10 10 10 10 10 10" \
+	"what was written lately none knows of any other"
+crash 0
+for minor in 1 2 3; do wait_for 20 "$minor has lost its link" knode_is "$minor" slot0.link 0; done
+ok "1 becomes primary" knode primary 1 peer-dead
+for minor in 2 3; do
+	knode_catch_up 1 "$minor"
+	ok "what was in doubt makes $minor equal to it" knode_equal 1 "$minor"
+	ok "$minor is live with it" knode_join 1 "$minor" crc
+done
+write 1 200
+ok "all three are equal" eval 'knode_equal 1 2 && knode_equal 1 3'
+ok "down" eval 'for minor in 1 2 3; do knode detach $minor; done'
 done_testing
