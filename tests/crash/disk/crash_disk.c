@@ -9,8 +9,13 @@
  * a flush covers what was completed before it was done, and no more.  What is not in the
  * log yet has not been completed.
  *
+ * While it does not, the parameter "fail" makes a disk fail: "DISK N once" the N-th bio of
+ * that disk from now on, "late" the same after all of it was done, "all" that one and what
+ * follows, and "DISK 0 once" none.  Read, it says how many bios are still to go, and how many
+ * have failed since it was written.
+ *
  * Locks: queue_lock for the queue; log_lock for the log, and for the disks' content
- * while recording.
+ * while recording; fault_lock for the fault.
  */
 #include <linux/blkdev.h>
 #include <linux/delay.h>
@@ -49,6 +54,61 @@ static unsigned int bio_disk(struct bio *bio)
 static void *content(unsigned int disk, u64 offset)
 {
 	return (void *)head + CRASH_HEAD_BYTES + disk * head->disk_bytes + offset;
+}
+
+/* --------------------------------------------------- what is to fail -- */
+
+static DEFINE_SPINLOCK(fault_lock);
+static struct {
+	unsigned int disk;
+	unsigned int left;	/* the one that makes it 0 fails */
+	unsigned int hits;
+	bool late, all, failing;
+} fault;
+
+static int fault_set(const char *text, const struct kernel_param *param)
+{
+	unsigned int disk, left;
+	char how[8];
+
+	if (sscanf(text, "%u %u %7s", &disk, &left, how) != 3)
+		return -EINVAL;
+	spin_lock_irq(&fault_lock);
+	fault.disk = disk;
+	fault.left = left;
+	fault.hits = 0;
+	fault.late = !strcmp(how, "late");
+	fault.all = !strcmp(how, "all");
+	fault.failing = false;
+	spin_unlock_irq(&fault_lock);
+	return 0;
+}
+
+static int fault_get(char *text, const struct kernel_param *param)
+{
+	return sysfs_emit(text, "%u %u\n", READ_ONCE(fault.left), READ_ONCE(fault.hits));
+}
+
+static const struct kernel_param_ops fault_ops = { .set = fault_set, .get = fault_get };
+module_param_cb(fail, &fault_ops, NULL, 0644);
+
+/* Return: whether this one fails; if so, @late: after it was done. */
+static bool fault_hits(struct bio *bio, bool *late)
+{
+	unsigned long flags;
+	bool hit;
+
+	spin_lock_irqsave(&fault_lock, flags);
+	hit = fault.failing;
+	if (bio_disk(bio) != fault.disk)
+		hit = false;
+	else if (fault.left && --fault.left == 0)
+		hit = true;
+	fault.failing |= hit && fault.all;
+	fault.hits += hit;
+	*late = fault.late;
+	spin_unlock_irqrestore(&fault_lock, flags);
+	return hit;
 }
 
 /* Return: where the data go, or NULL. */
@@ -118,6 +178,14 @@ static void count(struct bio *bio)
 	spin_unlock(&count_lock);
 }
 
+/* Without its record: nobody looks for one when a disk fails. */
+static void fail(struct bio *bio, bool late)
+{
+	if (late && op_is_write(bio_op(bio)))
+		change(bio);
+	bio_io_error(bio);
+}
+
 static void perform(struct bio *bio, bool recording)
 {
 	if (!op_is_write(bio_op(bio)))
@@ -165,10 +233,16 @@ static DECLARE_WORK(work, work_fn);
 
 static void crash_submit_bio(struct bio *bio)
 {
+	bool late;
+
 	bio = bio_split_to_limits(bio);
 	if (!bio)
 		return;
 	if (!READ_ONCE(head->recording)) {
+		if (fault_hits(bio, &late)) {
+			fail(bio, late);
+			return;
+		}
 		perform(bio, false);
 		return;
 	}

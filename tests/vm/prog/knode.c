@@ -19,6 +19,7 @@
  *	knode replace MINOR DEVICE [BYTES_PER_SECOND]
  *	knode freeze MINOR MS, knode thaw MINOR, knode resume MINOR
  *	knode get MINOR			key=value lines
+ *	knode -				such a command on each line of standard input; after it "= CODE"
  *
  * The process is nowhere in the data path: what it adopted outlives it.
  * link: static
@@ -37,7 +38,7 @@
 
 #include "kernel.h"
 
-enum { WAIT_MS = 60000, MARKS = 256 };
+enum { WAIT_MS = 60000, MARKS = 256, WORDS = 10 };
 
 static struct kernel *kernel;
 static struct err err;
@@ -124,14 +125,11 @@ static int do_slot(uint32_t minor, char **arg)
 				      arg[2] ? &other.copy_id : NULL, &err), "slot");
 }
 
-static int do_cut(uint32_t minor, uint8_t slot, const char *how)
+static int use_cut(int fd, const char *how)
 {
-	int fd = kernel_cut(kernel, minor, slot, REPL_CUT_UNFROZEN, 0, &err);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct repl_extent extent;
 
-	if (fd < 0)
-		return fail(fd, "cut");
 	if (poll(&p, 1, WAIT_MS) != 1)
 		return fail(-ETIMEDOUT, "the cut is not drained");
 	while (read(fd, &extent, sizeof(extent)) == sizeof(extent))
@@ -147,8 +145,18 @@ static int do_cut(uint32_t minor, uint8_t slot, const char *how)
 	}
 	if ((!strcmp(how, "commit") || !strcmp(how, "later")) && ioctl(fd, REPL_CUT_IOC_COMMIT))
 		return fail(-errno, "commit");
-	close(fd);
 	return 0;
+}
+
+static int do_cut(uint32_t minor, uint8_t slot, const char *how)
+{
+	int rc, fd = kernel_cut(kernel, minor, slot, REPL_CUT_UNFROZEN, 0, &err);
+
+	if (fd < 0)
+		return fail(fd, "cut");
+	rc = use_cut(fd, how);
+	close(fd);
+	return rc;
 }
 
 static int do_follow(uint32_t minor, char **arg)
@@ -220,30 +228,35 @@ static int do_join(uint32_t minor, char **arg)
 	if (rc)
 		return fail(rc, "join");
 	/* As the agents do: a copy of another generation is given up before it is caught up. */
-	if (memcmp(&v.generation, &other.generation, sizeof(v.generation)) &&
-	    ticket(kernel_follow(kernel, follow.minor, follow.slot, &v.uuid, 0, &err), "follow"))
-		return 1;
+	if (memcmp(&v.generation, &other.generation, sizeof(v.generation)))
+		rc = ticket(kernel_follow(kernel, follow.minor, follow.slot, &v.uuid, 0, &err), "follow");
 	follow.generation = v.generation;
 	memcpy(follow.history, v.history, sizeof(follow.history));
 	lead.sock_fd = fd[0];
 	follow.sock_fd = fd[1];
-	if (v.role == REPL_ROLE_PRIMARY &&
-	    ticket(kernel_freeze(kernel, minor, REPL_GATE_JOIN, 10000, &err), "freeze"))
-		return 1;
-	rc = ticket(kernel_link_add(kernel, &lead, &err), "leader's link") ||
-	     ticket(kernel_link_add(kernel, &follow, &err), "follower's link");
-	if (v.role == REPL_ROLE_PRIMARY && kernel_thaw(kernel, minor, REPL_GATE_JOIN, &err))
-		return fail(-EIO, "thaw");
+	if (!rc && v.role == REPL_ROLE_PRIMARY)
+		rc = ticket(kernel_freeze(kernel, minor, REPL_GATE_JOIN, 10000, &err), "freeze");
+	if (!rc) {
+		rc = ticket(kernel_link_add(kernel, &lead, &err), "leader's link") ||
+		     ticket(kernel_link_add(kernel, &follow, &err), "follower's link");
+		if (v.role == REPL_ROLE_PRIMARY && kernel_thaw(kernel, minor, REPL_GATE_JOIN, &err))
+			rc = fail(-EIO, "thaw");
+	}
+	close(fd[0]);
+	close(fd[1]);
 	return rc;
 }
 
-static void print_id(const char *name, const struct repl_id *id)
+/* @n: one after the other, as far as there are any. */
+static void print_ids(const char *name, const struct repl_id *id, unsigned int n)
 {
+	static const struct repl_id none;
 	unsigned int i;
 
 	printf("%s=", name);
-	for (i = 0; i < sizeof(id->b); i++)
-		printf("%02x", id->b[i]);
+	for (; n && memcmp(id, &none, sizeof(none)); n--, id++)
+		for (i = 0; i < sizeof(id->b); i++)
+			printf("%02x", id->b[i]);
 	printf("\n");
 }
 
@@ -258,7 +271,8 @@ static int do_get(uint32_t minor)
 	printf("name=%s\nrole=%u\nsize=%" PRIu64 "\nroom=%" PRIu64 "\nsb_flags=%u\ngate=%u\nopeners=%u\nflags=%u\n",
 	       v.name, v.role, v.size, v.room, v.sb_flags, v.gate, v.openers, v.flags);
 	printf("backing=%s\nreplaced=%" PRIu64 "\n", v.backing, v.replaced);
-	print_id("generation", &v.generation);
+	print_ids("generation", &v.generation, 1);
+	print_ids("history", v.history, REPL_HISTORY);
 	printf("staged=%" PRIu64 "\n", v.staged);
 	printf("generations=%" PRIu64 "\noverlaps=%" PRIu64 "\ngate_waits=%" PRIu64 "\n",
 	       v.counter[REPL_C_GENERATIONS], v.counter[REPL_C_OVERLAPS],
@@ -342,44 +356,72 @@ static const struct {
 	{ "join", 3 }, { "leave", 1 }, { "freeze", 1 }, { "thaw", 0 }, { "resume", 0 }, { "resize", 1 }, { "replace", 1 }, { "get", 0 },
 };
 
-int main(int argc, char **argv)
+/* Return: the exit code. */
+static int command(int argc, char **argv)
 {
 	uint32_t minor;
 	size_t i;
-	int rc;
 
-	for (i = 0; argc > 2 && i < sizeof(commands) / sizeof(*commands); i++)
-		if (!strcmp(argv[1], commands[i].name) && argc - 3 >= commands[i].args)
+	for (i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++)
+		if (!strcmp(argv[0], commands[i].name) && argc - 2 >= commands[i].args)
 			break;
-	if (argc < 3 || i == sizeof(commands) / sizeof(*commands)) {
+	if (argc < 2 || i == sizeof(commands) / sizeof(*commands)) {
 		fprintf(stderr, "usage: see the head of tests/vm/prog/knode.c\n");
 		return 2;
 	}
-	minor = (uint32_t)atoi(argv[2]);
-	rc = kernel_open(&kernel, &err);
+	minor = (uint32_t)atoi(argv[1]);
+	if (!strcmp(argv[0], "attach"))
+		return do_attach(minor, argv + 2);
+	if (!strcmp(argv[0], "replace"))
+		return do_replace(minor, argv + 2);
+	if (!strcmp(argv[0], "slot"))
+		return do_slot(minor, argv + 2);
+	if (!strcmp(argv[0], "cut"))
+		return do_cut(minor, (uint8_t)atoi(argv[2]), argv[3]);
+	if (!strcmp(argv[0], "settle"))
+		return do_cut(minor, (uint8_t)atoi(argv[2]), "commit");
+	if (!strcmp(argv[0], "mark"))
+		return do_mark(minor, argv + 2);
+	if (!strcmp(argv[0], "follow"))
+		return do_follow(minor, argv + 2);
+	if (!strcmp(argv[0], "commit"))
+		return do_commit(minor, argv + 2);
+	if (!strcmp(argv[0], "epoch"))
+		return do_epoch(minor);
+	if (!strcmp(argv[0], "join"))
+		return do_join(minor, argv + 2);
+	if (!strcmp(argv[0], "get"))
+		return do_get(minor);
+	return simple(argv[0], minor, argv + 2);
+}
+
+/* To start a program takes an emulated processor longer than what most commands do. */
+static int commands_of_input(void)
+{
+	char line[512], *word[WORDS + 1];
+	int n;
+
+	while (fgets(line, sizeof(line), stdin)) {
+		memset(word, 0, sizeof(word));
+		for (n = 0; n < WORDS; n++) {
+			word[n] = strtok(n ? NULL : line, " \n");
+			if (!word[n])
+				break;
+		}
+		memset(&err, 0, sizeof(err));
+		printf("= %d\n", command(n, word));
+		fflush(stdout);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int rc = kernel_open(&kernel, &err);
+
 	if (rc)
 		return fail(rc, "netlink");
-	if (!strcmp(argv[1], "attach"))
-		return do_attach(minor, argv + 3);
-	if (!strcmp(argv[1], "replace"))
-		return do_replace(minor, argv + 3);
-	if (!strcmp(argv[1], "slot"))
-		return do_slot(minor, argv + 3);
-	if (!strcmp(argv[1], "cut"))
-		return do_cut(minor, (uint8_t)atoi(argv[3]), argv[4]);
-	if (!strcmp(argv[1], "settle"))
-		return do_cut(minor, (uint8_t)atoi(argv[3]), "commit");
-	if (!strcmp(argv[1], "mark"))
-		return do_mark(minor, argv + 3);
-	if (!strcmp(argv[1], "follow"))
-		return do_follow(minor, argv + 3);
-	if (!strcmp(argv[1], "commit"))
-		return do_commit(minor, argv + 3);
-	if (!strcmp(argv[1], "epoch"))
-		return do_epoch(minor);
-	if (!strcmp(argv[1], "join"))
-		return do_join(minor, argv + 3);
-	if (!strcmp(argv[1], "get"))
-		return do_get(minor);
-	return simple(argv[1], minor, argv + 3);
+	if (argc == 2 && !strcmp(argv[1], "-"))
+		return commands_of_input();
+	return command(argc - 1, argv + 1);
 }

@@ -3,6 +3,7 @@
  * life - write to a volume, and know what was acknowledged.
  *
  *	life write DEVICE ORACLE RATE	until SIGTERM, or an error: exit code 3; RATE writes a second
+ *	life some DEVICE ORACLE COUNT	so many, then a flush
  *	life check DEVICE ORACLE [lossy]	every acknowledged write is there, and nothing that nobody wrote
  *
  * Each block says which write it is of, and each byte of it follows from that.  The oracle is a file, mapped, so
@@ -10,6 +11,7 @@
  * was found counts as acknowledged: it must not change any more.  With "lossy" older writes may have come back, as
  * after a promotion by force; what was lost is counted.  The chunks of one thread are no other's, so the writes of
  * one block are one after the other.
+ * link: static
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +157,27 @@ static int do_write(const char *rate)
 	return 3;
 }
 
+/* What has failed is not written again: the next ones go on. */
+static int do_some(const char *count)
+{
+	uint64_t *buffer = aligned_alloc(BLOCK, (size_t)CHUNK * BLOCK);
+	unsigned int seed = (unsigned int)oracle->last + 1;
+
+	for (long n = atol(count); buffer && n; n--) {
+		uint64_t chunk = (uint64_t)rand_r(&seed) % (oracle->blocks / CHUNK);
+		unsigned int at = (unsigned int)rand_r(&seed) % CHUNK;
+		int err = write_once(chunk * CHUNK + at, 1 + (unsigned int)rand_r(&seed) % (CHUNK - at),
+				     buffer, n % 8 == 4, n == 1 || n % 4 == 0);
+
+		failed = err ? err : failed;
+	}
+	free(buffer);
+	if (!failed)
+		return 0;
+	fprintf(stderr, "life: a write has failed: %s\n", strerror(failed));
+	return 3;
+}
+
 /* ---------------------------------------------------------------- check -- */
 
 /* Return: what is wrong with the block, or NULL. */
@@ -228,7 +251,8 @@ static int map_oracle(const char *path)
 
 int main(int argc, char **argv)
 {
-	bool writes = argc == 5 && !strcmp(argv[1], "write");
+	bool some = argc == 5 && !strcmp(argv[1], "some");
+	bool writes = some || (argc == 5 && !strcmp(argv[1], "write"));
 	bool lossy = argc == 5 && !strcmp(argv[4], "lossy");
 
 	if (!writes && (argc < 4 || strcmp(argv[1], "check") || (argc == 5 && !lossy)))
@@ -238,5 +262,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "life: %s: %s\n", argv[2], strerror(errno));
 		return 1;
 	}
-	return writes ? do_write(argv[4]) : do_check(lossy);
+	return some ? do_some(argv[4]) : writes ? do_write(argv[4]) : do_check(lossy);
 }
