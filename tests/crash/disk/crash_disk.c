@@ -181,6 +181,8 @@ static void power_cut(unsigned int disk, u64 seed)
 
 static void count(struct bio *bio)
 {
+	if (bio->bi_iter.bi_sector << SECTOR_SHIFT >= head->data_bytes)
+		return;
 	spin_lock(&count_lock);
 	head->written[bio_disk(bio)] += bio->bi_iter.bi_size;
 	spin_unlock(&count_lock);
