@@ -26,6 +26,7 @@ primary=''    # who writes; empty: nobody
 last=''       # who wrote last
 writer=''     # its process
 parted=()     # two nodes that do not reach each other, while both see the third
+returned=''   # somebody has just come back, or is about to be caught up
 forced=''     # a node was promoted that lacked something: others may be split from it
 violations=() # what must not be
 
@@ -280,6 +281,12 @@ event() {
 		pick "${NODES[@]}"
 		if happens "$picked" $((RANDOM % 18)); then break; fi
 	done
+	# What was forgotten of who was away is seen now, or perhaps never.
+	if [ -n "$returned" ] && [ -n "$primary" ] && reachable "$primary" && chance 60; then
+		diag "copies"
+		compare
+	fi
+	returned=''
 	count_primaries
 	let_it_run $((RANDOM % 1500))
 }
@@ -309,6 +316,7 @@ happens() { # NODE KIND
 		[ -z "${power[$node]}" ] || return 1
 		diag "$node comes back"
 		power_on "$node"
+		returned=1
 		;;
 	6)
 		[ -n "${power[$node]}" ] || return 1
@@ -319,13 +327,14 @@ happens() { # NODE KIND
 		else
 			diag "cable of $node again"
 			link_heal "$node"
-			cable[$node]=1
+			cable[$node]=1 returned=1
 		fi
 		;;
 	7)
 		[ -n "${cable[$node]}" ] || return 1
 		diag "connections of $node"
 		link_reset "$node"
+		returned=1
 		;;
 	8)
 		[ -n "${power[$node]}" ] || return 1
@@ -355,6 +364,7 @@ happens() { # NODE KIND
 		if [ ${#parted[@]} -gt 0 ]; then
 			diag "${parted[*]} see each other"
 			unite
+			returned=1
 		else
 			[ "$node" != "$other" ] || return 1
 			diag "$node and $other do not see each other"
@@ -372,8 +382,10 @@ happens() { # NODE KIND
 		disk_fails "$node"
 		;;
 	16 | 17)
-		[ -n "$primary" ] && reachable "$primary" || return 1
-		diag "copies"
+		# More is broken by chance than is mended, and of a dead cluster nothing is learnt.
+		diag "all is mended"
+		mend
+		wait_for 60 "somebody to be primary" find_primary || return 0
 		compare
 		;;
 	esac
