@@ -272,6 +272,14 @@ take_by_force() { # NODE
 	app_start
 }
 
+# What was on its way to it was not there, and must be sent again: seen at once, before it is written over.
+away() { # NODE
+	link_cut "$1"
+	wait_for 60 "$primary to notice that $1 is away" eval "! peer_is $primary $1 live" || violation "$primary waits for $1, which is away"
+	link_heal "$1"
+	compare
+}
+
 alive() { [ -n "${power[$1]}" ] && [ -n "${agent[$1]}" ]; } # NODE
 
 # Draws until something can happen: what a life is counts in things that did happen.
@@ -279,7 +287,7 @@ event() {
 	local tries
 	for ((tries = 0; tries < 50; tries++)); do
 		pick "${NODES[@]}"
-		if happens "$picked" $((RANDOM % 18)); then break; fi
+		if happens "$picked" $((RANDOM % 21)); then break; fi
 	done
 	# What was forgotten of who was away is seen now, or perhaps never.
 	if [ -n "$returned" ] && [ -n "$primary" ] && reachable "$primary" && chance 60; then
@@ -387,6 +395,11 @@ happens() { # NODE KIND
 		mend
 		wait_for 60 "somebody to be primary" find_primary || return 0
 		compare
+		;;
+	1[89] | 20)
+		[ -n "$primary" ] && [ "$node" != "$primary" ] && reachable "$node" && both_live "$primary" "$node" || return 1
+		diag "$node is away for a moment"
+		away "$node"
 		;;
 	esac
 }
