@@ -27,11 +27,11 @@ export REPL_CACHE := $(cache)
 export REPL_BUILD := $(abspath $(BUILD))
 
 # Installed before the included files ask pkg-config: a machine that has nothing but make gets through in one go.
-deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life check-sixteen demo bench,$(MAKECMDGOALS))
+deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life check-plants check-sixteen demo bench,$(MAKECMDGOALS))
 deps_groups := $(patsubst check-%,%,$(patsubst check-vm%,check,$(patsubst check-quick,style,$(deps_goals))))
 ifneq ($(deps_goals),)
 ifndef DEPS_DONE
-$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(patsubst sixteen,check,$(deps_groups))))))) >&2))
+$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(patsubst plants,check,$(patsubst sixteen,check,$(deps_groups)))))))) >&2))
 $(if $(filter 0,$(.SHELLSTATUS)),,$(error scripts/deps failed))
 export DEPS_DONE := 1
 endif
@@ -156,6 +156,10 @@ KILL ?= 4
 check-sixteen: module-$(LIFE_KERNEL) tools vm-programs ## sixteen servers, of which any four are lost (SERVERS=n KILL=n LIFE_KERNEL=k SEED=s)
 	@tests/vm/run --kernel $(LIFE_KERNEL) --mem 2048 --timeout 1200 --env NODES=$(SERVERS) --env KILL=$(KILL) \
 		$(if $(SEED),--env SEED=$(SEED)) tests/vm/t/sixteen.t
+
+.PHONY: check-plants
+check-plants: tools vm-programs ## planted bugs, each must be found (PLANTS="tests/plant/x.patch ..." TRIES=n LIVES=n POINTS=n SEED=s)
+	@tests/plant/run $(PLANTS)
 
 .PHONY: check-crash
 check-crash: all vm-programs ## crash points (POINTS=1000 BOOTED=8 SEED=random, for each of tests/crash/conf)

@@ -36,18 +36,19 @@ vm_kernel_build() { # KERNEL : where external modules are built for it
 	fi
 }
 
-vm_crash_disk() { # KERNEL : builds tests/crash/disk for it, and prints where
-	local kernel=$1 out=$VM_BUILD/crash/$1
-	mkdir -p "$out"
+# Builds tests/crash/disk for a kernel, and says where it is.
+vm_crash_disk() { # KERNEL
+	local dir=$VM_BUILD/crash/$1
+	mkdir -p "$dir"
 	(
 		flock 8
-		cp -u "$VM_TOP"/tests/crash/disk/* "$out/"
-		make -s -C "$(vm_kernel_build "$kernel")" M="$out" modules >"$out/make.log" 2>&1 || {
-			cat "$out/make.log" >&2
+		cp -u "$VM_TOP"/tests/crash/disk/* "$dir/"
+		make -s -C "$(vm_kernel_build "$1")" M="$dir" modules >"$dir/make.log" 2>&1 || {
+			cat "$dir/make.log" >&2
 			exit 1
 		}
-	) 8>"$out/lock" || exit 1
-	printf '%s\n' "$out/crash_disk.ko"
+	) 8>"$dir/lock" || return 1
+	printf '%s\n' "$dir/crash_disk.ko"
 }
 
 # What follows the series in the name of a kernel that tests/vm/kernel/build has built: debug, kcsan, or nothing.

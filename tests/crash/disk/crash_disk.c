@@ -14,14 +14,23 @@
  * follows, and "DISK 0 once" none.  Read, it says how many bios are still to go, and how many
  * have failed since it was written.
  *
+ * With cache=1 there is no log, but a stable copy of each disk, which a flush brings up to
+ * date; the same worker does everything, all the time.  "cut DISK SEED", written to
+ * /dev/crash, is a power cut that the disk comes back from: of each block that was written
+ * and not flushed since, the seed says whether it is as it was, or as it was last flushed.
+ * Blocks, not sectors: who writes to it knows a block by its content, and points of a log
+ * tear them.
+ *
  * Locks: queue_lock for the queue; log_lock for the log, and for the disks' content
- * while recording; fault_lock for the fault.
+ * while recording, and with cache=1; fault_lock for the fault.
  */
+#include <linux/bitmap.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/prandom.h>
 #include <linux/random.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -34,11 +43,16 @@ static unsigned int mib = 16;
 module_param(mib, uint, 0444);
 static unsigned int log_mib = 96;
 module_param(log_mib, uint, 0444);
+static bool cache;
+module_param(cache, bool, 0444);
 
 static struct crash_head *head;
 static struct gendisk *disk_of[CRASH_DISKS_MAX];
 static int major;
 static u64 area_bytes;
+/* With cache=1: of all disks, what a flush has made stable, and which blocks are not. */
+static void *stable;
+static unsigned long *unflushed;
 
 static DEFINE_SPINLOCK(queue_lock);
 static struct bio_list queue;
@@ -171,8 +185,64 @@ static void record(struct bio *bio)
 	mutex_unlock(&log_lock);
 }
 
+/* Blocks from @first on are stable, as they are now. */
+static void settle(unsigned long first, unsigned long end)
+{
+	unsigned long block = first;
+
+	lockdep_assert_held(&log_lock);
+	for_each_set_bit_from(block, unflushed, end)
+		memcpy(stable + block * PAGE_SIZE, content(0, block * PAGE_SIZE), PAGE_SIZE);
+	bitmap_clear(unflushed, first, end - first);
+}
+
+static void change_cached(struct bio *bio)
+{
+	unsigned long blocks = head->disk_bytes / PAGE_SIZE, from = bio_disk(bio) * blocks;
+	u64 offset = bio->bi_iter.bi_sector << SECTOR_SHIFT;
+	unsigned long first = from + offset / PAGE_SIZE;
+	unsigned long end = from + DIV_ROUND_UP(offset + bio->bi_iter.bi_size, PAGE_SIZE);
+
+	mutex_lock(&log_lock);
+	if (bio->bi_opf & REQ_PREFLUSH)
+		settle(from, from + blocks);
+	if (bio->bi_iter.bi_size) {
+		change(bio);
+		bitmap_set(unflushed, first, end - first);
+		if (bio->bi_opf & REQ_FUA)
+			settle(first, end);
+	}
+	mutex_unlock(&log_lock);
+}
+
+/* All of what is in the cache is lost, in half of all cases; or some, by a coin; or nothing. */
+static void power_cut(unsigned int disk, u64 seed)
+{
+	unsigned long blocks = head->disk_bytes / PAGE_SIZE, block = disk * blocks;
+	unsigned long lost = 0, all = 0, end = block + blocks;
+	struct rnd_state state;
+	unsigned int kind;
+
+	prandom_seed_state(&state, seed);
+	kind = prandom_u32_state(&state) % 4;
+	mutex_lock(&log_lock);
+	for_each_set_bit_from(block, unflushed, end) {
+		all++;
+		if (kind == 3 || (kind == 2 && prandom_u32_state(&state) % 2))
+			continue;
+		memcpy(content(0, block * PAGE_SIZE), stable + block * PAGE_SIZE, PAGE_SIZE);
+		lost++;
+	}
+	/* What has survived is on the disk, for good. */
+	settle(disk * blocks, end);
+	mutex_unlock(&log_lock);
+	pr_info("crash%u: power cut, %lu of %lu blocks in the cache are lost\n", disk, lost, all);
+}
+
 static void count(struct bio *bio)
 {
+	if (bio->bi_iter.bi_sector << SECTOR_SHIFT >= head->data_bytes)
+		return;
 	spin_lock(&count_lock);
 	head->written[bio_disk(bio)] += bio->bi_iter.bi_size;
 	spin_unlock(&count_lock);
@@ -186,15 +256,17 @@ static void fail(struct bio *bio, bool late)
 	bio_io_error(bio);
 }
 
-static void perform(struct bio *bio, bool recording)
+static void perform(struct bio *bio, bool queued)
 {
 	if (!op_is_write(bio_op(bio)))
 		copy_bio(bio, content(bio_disk(bio), bio->bi_iter.bi_sector << SECTOR_SHIFT), true);
-	else if (recording)
+	else if (cache)
+		change_cached(bio);
+	else if (queued)
 		record(bio);
 	else
 		change(bio);
-	if (!recording && op_is_write(bio_op(bio)))
+	if (!queued && op_is_write(bio_op(bio)))
 		count(bio);
 	bio_endio(bio);
 }
@@ -238,7 +310,7 @@ static void crash_submit_bio(struct bio *bio)
 	bio = bio_split_to_limits(bio);
 	if (!bio)
 		return;
-	if (!READ_ONCE(head->recording)) {
+	if (!READ_ONCE(head->recording) && !cache) {
 		if (fault_hits(bio, &late)) {
 			fail(bio, late);
 			return;
@@ -262,13 +334,22 @@ static const struct block_device_operations crash_fops = {
 static ssize_t control_write(struct file *file, const char __user *text, size_t length,
 			     loff_t *pos)
 {
-	char mark[CRASH_MARK_MAX];
+	char mark[CRASH_MARK_MAX + 1];
+	unsigned int disk;
 	void *place;
+	u64 seed;
 
-	if (!length || length > sizeof(mark))
+	if (!length || length > CRASH_MARK_MAX)
 		return -EINVAL;
 	if (copy_from_user(mark, text, length))
 		return -EFAULT;
+	if (cache) {
+		mark[length] = '\0';
+		if (sscanf(mark, "cut %u %llu", &disk, &seed) != 2 || disk >= disks)
+			return -EINVAL;
+		power_cut(disk, seed);
+		return length;
+	}
 	mutex_lock(&log_lock);
 	place = log_append(0, CRASH_MARK, 0, length, length);
 	if (place)
@@ -357,6 +438,13 @@ static int disk_add(unsigned int n)
 	return err;
 }
 
+static void area_free(void)
+{
+	vfree(unflushed);
+	vfree(stable);
+	vfree(head);
+}
+
 static int area_make(void)
 {
 	u64 disk_bytes = (u64)mib << 20;
@@ -365,8 +453,14 @@ static int area_make(void)
 		return -EINVAL;
 	area_bytes = CRASH_HEAD_BYTES + disks * disk_bytes + ((u64)log_mib << 20);
 	head = vmalloc_user(area_bytes);
-	if (!head)
+	if (head && cache) {
+		stable = vzalloc(disks * disk_bytes);
+		unflushed = vzalloc(BITS_TO_LONGS(disks * disk_bytes / PAGE_SIZE) * sizeof(long));
+	}
+	if (!head || (cache && (!stable || !unflushed))) {
+		area_free();
 		return -ENOMEM;
+	}
 	head->magic = CRASH_MAGIC;
 	head->disk_bytes = disk_bytes;
 	head->disks = disks;
@@ -404,7 +498,7 @@ no_control:
 no_major:
 	destroy_workqueue(wq);
 no_wq:
-	vfree(head);
+	area_free();
 	return err;
 }
 
@@ -414,7 +508,7 @@ static void __exit crash_exit(void)
 	misc_deregister(&control);
 	unregister_blkdev(major, "crash");
 	destroy_workqueue(wq);
-	vfree(head);
+	area_free();
 }
 
 module_init(crash_init);

@@ -28,7 +28,8 @@ struct crash_head {
 	__u32	recording;	/* set by the program */
 	__u32	overflow;	/* the log was too small */
 	__u32	pad;
-	__u64	written[CRASH_DISKS_MAX];	/* bytes, while not recording */
+	__u64	data_bytes;	/* set by the program: where each disk's metadata begin */
+	__u64	written[CRASH_DISKS_MAX];	/* bytes below that, while not recording */
 };
 
 enum crash_flags {

@@ -8,8 +8,8 @@
  *	crash audit			each acknowledgement: are the generations durable where they must be?
  *	crash point SEED N		lay point N of this seed down; what it is, as shell variables
  *	crash equal BYTES		do disks 0 and 1 begin with the same bytes?
- *	crash written DISK		bytes written since the point was laid down
- *	crash sweep SEED FIRST COUNT	check many points by what is on the disks, without bringing anything up
+ *	crash written DISK		bytes of data written since the point was laid down
+ *	crash sweep SEED FIRST COUNT [MAIL]	check many points by what is on the disks, without bringing anything up
  *
  * Disk 0 is node a's, disk 1 is node b's, disk 2 has b's metadata in runs with external metadata.
  *
@@ -20,12 +20,14 @@
  *  - each copy has a valid superblock, and none that is older than the last one that was completed;
  *  - where both are parts of the volume, each block in which they differ is in doubt on one of
  *    them: in a map, in a region of the log, or by FULL;
- *  - of a raw load, a copy that must have all that was acknowledged has it.
+ *  - a copy that must have all that was acknowledged has it: of a raw load by its sectors, of mail
+ *    by the command MAIL, which gets the copy's data on its standard input, and as arguments the
+ *    load's seed and the last acknowledged operation of each thread.
  *
  * Of each PERIOD points the first two come just after an acknowledgement of a primary whose peer
  * is live: that peer loses its power, or both do, and comes up first, without the primary.
  *
- * needs: userspace/lib/super.c
+ * needs: userspace/lib/super.c tests/crash/area.c
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,13 +39,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../crash/disk/crash_disk.h"
+#include "../../crash/area.h"
 #include "../../crash/load.h"
 #include "super.h"
 
 enum { NODES = 2, HEAD_DISKS = CRASH_DISKS_MAX, PERIOD = 8 };
-
-static struct crash_head *head;
 
 struct item {
 	const struct crash_entry *e;
@@ -52,20 +52,6 @@ struct item {
 
 static struct item *items;
 static uint32_t item_count;
-
-static void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
-
-static void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("crash: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(1);
-}
 
 static unsigned int node_of(unsigned int disk)
 {
@@ -77,65 +63,7 @@ static char node_name(unsigned int node)
 	return (char)('a' + node);
 }
 
-/* ------------------------------------------------------------- the area -- */
-
-static int control_open(void)
-{
-	int fd = open("/dev/crash", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		die("/dev/crash: %s", strerror(errno));
-	return fd;
-}
-
-static void load(const char *file);
-
-/* The same without /dev/crash, from a file. */
-static void area_from_file(const char *file)
-{
-	struct crash_head shape;
-	FILE *f = fopen(file, "r");
-
-	if (!f || fread(&shape, sizeof(shape), 1, f) != 1 || shape.magic != CRASH_MAGIC)
-		die("%s: %s", file, f ? "this is no log" : strerror(errno));
-	fclose(f);
-	head = calloc(1, shape.log_offset + shape.log_used);
-	if (!head)
-		die("no memory");
-	*head = shape;
-	head->log_bytes = shape.log_used;
-	load(file);
-}
-
-enum part { PART_HEAD, PART_DISKS, PART_USED, PART_ALL };
-
-/* Mapping is what takes the time: no more than is needed. */
-static void area_map(enum part part)
-{
-	int fd = control_open();
-	size_t bytes;
-
-	head = mmap(NULL, CRASH_HEAD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (head == MAP_FAILED || head->magic != CRASH_MAGIC)
-		die("/dev/crash is not as expected");
-	bytes = part == PART_HEAD ? CRASH_HEAD_BYTES : head->log_offset;
-	bytes += part == PART_USED ? head->log_used : part == PART_ALL ? head->log_bytes : 0;
-	munmap(head, CRASH_HEAD_BYTES);
-	head = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (head == MAP_FAILED)
-		die("/dev/crash: %s", strerror(errno));
-	close(fd);
-}
-
-static uint8_t *content(unsigned int disk)
-{
-	return (uint8_t *)head + CRASH_HEAD_BYTES + disk * head->disk_bytes;
-}
-
-static const uint8_t *entry_data(const struct crash_entry *e)
-{
-	return (const uint8_t *)(e + 1);
-}
+/* -------------------------------------------------------------- the log -- */
 
 static const struct repl_super *entry_super(const struct crash_entry *e)
 {
@@ -169,68 +97,6 @@ static void log_read(void)
 		items[item_count++].super = entry_super(e);
 		at += sizeof(*e) + (e->data + 7) / 8 * 8;
 	}
-}
-
-static void write_all(int fd, const void *data, size_t bytes)
-{
-	while (bytes) {
-		ssize_t n = write(fd, data, bytes < 1 << 20 ? bytes : 1 << 20);
-
-		if (n <= 0)
-			die("saving: %s", strerror(errno));
-		data = (const uint8_t *)data + n;
-		bytes -= (size_t)n;
-	}
-}
-
-static void read_all(int fd, void *data, size_t bytes)
-{
-	while (bytes) {
-		ssize_t n = read(fd, data, bytes < 1 << 20 ? bytes : 1 << 20);
-
-		if (n <= 0)
-			die("loading: %s", n ? strerror(errno) : "it ends too early");
-		data = (uint8_t *)data + n;
-		bytes -= (size_t)n;
-	}
-}
-
-static void save(const char *file)
-{
-	int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-
-	if (fd < 0)
-		die("%s: %s", file, strerror(errno));
-	write_all(fd, head, CRASH_HEAD_BYTES);
-	write_all(fd, (uint8_t *)head + head->log_offset, head->log_used);
-	if (fsync(fd) || close(fd))
-		die("%s: %s", file, strerror(errno));
-}
-
-static void load(const char *file)
-{
-	struct crash_head saved[CRASH_HEAD_BYTES / sizeof(struct crash_head) + 1];
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		die("%s: %s", file, strerror(errno));
-	read_all(fd, saved, CRASH_HEAD_BYTES);
-	if (saved->magic != CRASH_MAGIC || saved->disk_bytes != head->disk_bytes ||
-	    saved->disks != head->disks || saved->log_used > head->log_bytes)
-		die("%s is no log of disks like these", file);
-	read_all(fd, (uint8_t *)head + head->log_offset, saved->log_used);
-	head->log_used = saved->log_used;
-	head->recording = 0;
-	close(fd);
-}
-
-static void mark(const char *text)
-{
-	int fd = control_open();
-
-	if (write(fd, text, strlen(text)) < 0)
-		die("mark: %s", strerror(errno));
-	close(fd);
 }
 
 /* Return: what follows WORD in a mark, NULL if it is another one. */
@@ -518,6 +384,7 @@ static void lay_down(uint32_t end, unsigned int cut)
 			apply_maybe(e);
 	}
 	memset(head->written, 0, sizeof(head->written));
+	head->data_bytes = le64toh(last_super(0, item_count)->data_size);
 }
 
 struct spot {
@@ -620,20 +487,6 @@ static const char *last_text(const struct item *it)
 	return is_super(it) ? "superblock" : is_flush(it) ? "flush" : is_ack(it) ? "mark" : "write";
 }
 
-static void point(uint64_t seed, uint64_t number)
-{
-	struct spot spot;
-
-	spot_make(&spot, seed, number);
-	printf("point=%u of=%u cut=%s all=%s primary=%s live=%s first=%s last=%s tail=%u\n", spot.end, item_count,
-	       nodes_text(spot.cut), nodes_text(spot.all), nodes_text(spot.primary), nodes_text(spot.live),
-	       nodes_text(spot.first), last_text(&items[spot.end - 1]), random_below(1u << 30));
-	printf("acked='");
-	for (unsigned int t = 0; t < LOAD_THREADS_MAX; t++)
-		printf("%s%" PRId64, t ? " " : "", spot.acked[t]);
-	printf("'\n");
-}
-
 /* -------------------------------------------- what lies on the disks then -- */
 
 /* One node's copy as a module would find it. */
@@ -681,6 +534,14 @@ static bool in_doubt(const struct copy *c, uint64_t block)
 	return (map[block / 8] >> block % 8 & 1) || (log[region / 8] >> region % 8 & 1);
 }
 
+/* What the log says of the load that it has, and who judges it. */
+struct swept_load {
+	bool raw;
+	uint64_t seed;
+	unsigned int threads;
+	const char *judge;	/* NULL: nobody */
+};
+
 static bool find_slot(struct copy *of, const struct copy *about)
 {
 	for (of->slot = 0; of->slot < of->sb->slots; of->slot++)
@@ -688,6 +549,55 @@ static bool find_slot(struct copy *of, const struct copy *about)
 		    id_same(&of->sb->slot[of->slot].copy_id, &about->sb->copy_id))
 			return true;
 	return false;
+}
+
+static void find_copies(struct copy c[NODES])
+{
+	for (unsigned int n = 0; n < NODES; n++) {
+		c[n].meta = content(meta_disk(n));
+		c[n].sb = newest_super(c[n].meta);
+	}
+}
+
+/* The map is about the generation that the other copy is in. */
+static bool maps(const struct copy *of, const struct copy *about)
+{
+	return id_same(&of->sb->slot[of->slot].generation, &about->sb->generation);
+}
+
+/*
+ * How much one copy says that it may not have in common with the other.  All of it, where no map is about the
+ * generation of the other: so it is between the two moments in which the ends of a link are adopted.
+ */
+static uint64_t doubted_bytes(struct copy c[NODES])
+{
+	uint64_t all = head->data_bytes, bytes = 0;
+
+	if (!c[0].sb || !c[1].sb || !find_slot(&c[0], &c[1]) || !find_slot(&c[1], &c[0]))
+		return all;
+	if (!id_same(&c[0].sb->generation, &c[1].sb->generation) && !maps(&c[0], &c[1]) && !maps(&c[1], &c[0]))
+		return all;
+	for (uint64_t block = 0; block < all / REPL_BLOCK_BYTES; block++)
+		if (in_doubt(&c[0], block) || in_doubt(&c[1], block))
+			bytes += REPL_BLOCK_BYTES;
+	return bytes;
+}
+
+static void point(uint64_t seed, uint64_t number)
+{
+	struct copy c[NODES] = { 0 };
+	struct spot spot;
+
+	spot_make(&spot, seed, number);
+	printf("point=%u of=%u cut=%s all=%s primary=%s live=%s first=%s last=%s tail=%u\n", spot.end, item_count,
+	       nodes_text(spot.cut), nodes_text(spot.all), nodes_text(spot.primary), nodes_text(spot.live),
+	       nodes_text(spot.first), last_text(&items[spot.end - 1]), random_below(1u << 30));
+	printf("acked='");
+	for (unsigned int t = 0; t < LOAD_THREADS_MAX; t++)
+		printf("%s%" PRId64, t ? " " : "", spot.acked[t]);
+	printf("'\n");
+	find_copies(c);
+	printf("doubt=%" PRIu64 "\n", doubted_bytes(c));
 }
 
 /* Return: how many blocks differ and nobody doubts. */
@@ -759,50 +669,81 @@ static unsigned int sweep_super(const struct spot *spot, unsigned int node, cons
 	return 0;
 }
 
-static unsigned int sweep_point(const struct spot *spot, uint64_t seed, unsigned int threads)
+static unsigned int sweep_mail(const struct spot *spot, unsigned int node, const struct swept_load *load,
+			       uint64_t bytes)
+{
+	char command[1024];
+	int used = snprintf(command, sizeof(command), "%s %" PRIu64, load->judge, load->seed);
+	FILE *judge;
+
+	for (unsigned int t = 0; t < load->threads && used < (int)sizeof(command); t++)
+		used += snprintf(command + used, sizeof(command) - (size_t)used, " %" PRId64, spot->acked[t]);
+	if (used >= (int)sizeof(command))
+		die("the command is too long");
+	fflush(stdout);
+	judge = popen(command, "w");
+	if (!judge)
+		die("%s: %s", command, strerror(errno));
+	fwrite(content(node), 1, bytes, judge);
+	if (!pclose(judge))
+		return 0;
+	printf("# %c: that was its mail\n", node_name(node));
+	return 1;
+}
+
+static unsigned int sweep_point(const struct spot *spot, const struct swept_load *load)
 {
 	struct copy c[NODES] = { 0 };
 	unsigned int wrong = 0;
 
-	for (unsigned int n = 0; n < NODES; n++) {
-		c[n].meta = content(meta_disk(n));
-		c[n].sb = newest_super(c[n].meta);
+	find_copies(c);
+	for (unsigned int n = 0; n < NODES; n++)
 		wrong += sweep_super(spot, n, &c[n]);
-	}
 	if (wrong)
 		return wrong;
 	wrong += sweep_doubts(c);
-	for (unsigned int n = 0; n < NODES && threads; n++)
-		if (spot->all & 1u << n)
-			wrong += sweep_raw(spot, n, seed, threads, le64toh(c[n].sb->data_size));
+	for (unsigned int n = 0; n < NODES; n++) {
+		if (!(spot->all & 1u << n))
+			continue;
+		if (load->raw)
+			wrong += sweep_raw(spot, n, load->seed, load->threads, le64toh(c[n].sb->data_size));
+		/* It takes long: of two that must have it, who has lost its power. */
+		else if (load->judge && ((spot->cut & 1u << n) || !(spot->cut & spot->all)))
+			wrong += sweep_mail(spot, n, load, le64toh(c[n].sb->data_size));
+	}
 	return wrong;
 }
 
-/* "load raw SEED THREADS"; of any other load nothing is known here. */
-static unsigned int raw_threads(uint64_t *seed)
+/* "load raw|mail SEED THREADS" */
+static void find_load(struct swept_load *load)
 {
-	char text[CRASH_MARK_MAX + 1];
-	unsigned int threads;
+	char text[CRASH_MARK_MAX + 1], word[8];
 	const char *rest;
 
 	for (uint32_t i = 0; i < item_count; i++) {
 		rest = mark_is(items[i].e, "load", text);
-		if (rest && sscanf(rest, "raw %" SCNu64 " %u", seed, &threads) == 2 && threads <= LOAD_THREADS_MAX)
-			return threads;
+		if (rest && sscanf(rest, "%7s %" SCNu64 " %u", word, &load->seed, &load->threads) == 3 &&
+		    load->threads <= LOAD_THREADS_MAX) {
+			load->raw = !strcmp(word, "raw");
+			return;
+		}
 	}
-	return 0;
+	die("the log has no mark 'load'");
 }
 
-static int sweep(uint64_t seed, uint64_t first, uint64_t count)
+static int sweep(uint64_t seed, uint64_t first, uint64_t count, const char *judge)
 {
-	uint64_t load_seed = 0, bad = 0;
-	unsigned int threads = raw_threads(&load_seed), cuts[4] = { 0 };
+	struct swept_load load = { .judge = judge };
+	unsigned int cuts[4] = { 0 };
+	uint64_t bad = 0;
 	struct spot spot;
+
+	find_load(&load);
 
 	for (uint64_t n = first; n < first + count; n++) {
 		spot_make(&spot, seed, n);
 		cuts[spot.cut]++;
-		if (!sweep_point(&spot, load_seed, threads))
+		if (!sweep_point(&spot, &load))
 			continue;
 		printf("# point %" PRIu64 " of seed %" PRIu64 ": before entry %u of %u (%s), power cut: %s, primary: %s, "
 		       "all acknowledged was on: %s\n", n, seed, spot.end, item_count,
@@ -848,7 +789,7 @@ int main(int argc, char **argv)
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	if (argc == 3 && !strcmp(verb, "mark")) {
-		mark(argv[2]);
+		area_mark(argv[2]);
 		return 0;
 	}
 	if (getenv("CRASH_FILE"))
@@ -860,9 +801,9 @@ int main(int argc, char **argv)
 			head->log_used = 0;
 		head->recording = *verb == 'b';
 	} else if (argc == 3 && !strcmp(verb, "save")) {
-		save(argv[2]);
+		area_save(argv[2]);
 	} else if (argc == 3 && !strcmp(verb, "load")) {
-		load(argv[2]);
+		area_load(argv[2]);
 	} else if (argc == 3 && !strcmp(verb, "equal")) {
 		return equal(strtoull(argv[2], NULL, 10));
 	} else if (argc == 3 && !strcmp(verb, "written")) {
@@ -875,9 +816,9 @@ int main(int argc, char **argv)
 			list();
 		else if (argc == 2 && !strcmp(verb, "audit"))
 			return audit();
-		else if (argc == 5 && !strcmp(verb, "sweep"))
+		else if ((argc == 5 || argc == 6) && !strcmp(verb, "sweep"))
 			return sweep(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10),
-				     strtoull(argv[4], NULL, 10));
+				     strtoull(argv[4], NULL, 10), argv[5]);
 		else if (argc == 4 && !strcmp(verb, "point"))
 			point(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
 		else

@@ -4,14 +4,16 @@
  *
  *	life write DEVICE ORACLE RATE	until SIGTERM, or an error: exit code 3; RATE writes a second
  *	life some DEVICE ORACLE COUNT	so many, then a flush
- *	life check DEVICE ORACLE [lossy]	every acknowledged write is there, and nothing that nobody wrote
+ *	life check DEVICE ORACLE [MODE]	every acknowledged write is there, and nothing that nobody wrote
  *
  * Each block says which write it is of, and each byte of it follows from that.  The oracle is a file, mapped, so
- * that it survives the writer: for each block the last write begun, and the last one acknowledged.  After a check what
- * was found counts as acknowledged: it must not change any more.  With "lossy" older writes may have come back, as
- * after a promotion by force; what was lost is counted.  The chunks of one thread are no other's, so the writes of
- * one block are one after the other.
- * link: static
+ * that it survives the writer: for each block the last write begun, the last one acknowledged, and the last one of which
+ * a flush that began after its acknowledgement has said that it is on stable media, or that was written with FUA.  After
+ * a check what was found counts as acknowledged: it must not change any more; and "write" begins with a flush of it.
+ * The chunks of one thread are no other's, so the writes of one block are one after the other.
+ *
+ * MODE is "flushed" where each copy that had all that was acknowledged has lost its power, and the cache of its disk: what
+ * was not flushed may be older; and "lossy" after a promotion by force: anything may be.  What is older is counted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +28,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,8 +36,12 @@ enum { BLOCK = 4096, CHUNK = 8, THREADS = 4, REPORTED = 5, WORDS = BLOCK / sizeo
 
 #define MAGIC UINT64_C(0x6566696c6c706572)
 
+enum mode { ALL, FLUSHED, LOSSY };
+
 struct entry {
-	uint64_t begun, acked;	/* numbers of writes; 0: none */
+	uint64_t begun;		/* numbers of writes; 0: none */
+	atomic_ullong acked;	/* read by threads that flush */
+	uint64_t flushed;	/* with flush_lock */
 	uint64_t zeroed;	/* the last one that wrote zeroes */
 };
 
@@ -49,6 +56,7 @@ static int dev;
 static long pause_ns;
 static atomic_bool stop;
 static atomic_int failed;
+static pthread_mutex_t flush_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t mix(uint64_t x)
 {
@@ -91,26 +99,68 @@ static void stopped(int sig)
 	stop = true;
 }
 
-static int write_once(uint64_t first, unsigned int count, uint64_t *buffer, bool zeroes, bool sync)
+static void note_flushed(uint64_t block, uint64_t write)
+{
+	pthread_mutex_lock(&flush_lock);
+	if (oracle->entry[block].flushed < write)
+		oracle->entry[block].flushed = write;
+	pthread_mutex_unlock(&flush_lock);
+}
+
+/* It is about whatever any thread's write was acknowledged for before, and about nothing else. */
+static int flush(void)
+{
+	uint64_t *seen = malloc(oracle->blocks * sizeof(*seen));
+	int err = 0;
+
+	for (uint64_t n = 0; seen && n < oracle->blocks; n++)
+		seen[n] = oracle->entry[n].acked;
+	if (!seen || fdatasync(dev))
+		err = errno;
+	for (uint64_t n = 0; n < oracle->blocks && !err; n++)
+		note_flushed(n, seen[n]);
+	free(seen);
+	return err;
+}
+
+enum kind { PLAIN, ZEROES, FUA, SYNC };
+
+static ssize_t put(enum kind kind, uint64_t *buffer, uint64_t range[2])
+{
+	struct iovec iov = { .iov_base = buffer, .iov_len = range[1] };
+
+	if (kind == ZEROES)
+		return ioctl(dev, BLKZEROOUT, range) ? -1 : (ssize_t)range[1];
+	return pwritev2(dev, &iov, 1, (off_t)range[0], kind == FUA ? RWF_DSYNC : 0);
+}
+
+static int write_once(uint64_t first, unsigned int count, uint64_t *buffer, enum kind kind)
 {
 	uint64_t write = ++oracle->last;
 	uint64_t range[2] = { first * BLOCK, (uint64_t)count * BLOCK };
 
 	for (unsigned int i = 0; i < count; i++) {
 		oracle->entry[first + i].begun = write;
-		if (zeroes)
+		if (kind == ZEROES)
 			oracle->entry[first + i].zeroed = write;
 		else
 			stamp(buffer + (size_t)i * WORDS, first + i, write);
 	}
-	if (zeroes ? ioctl(dev, BLKZEROOUT, range)
-		   : pwrite(dev, buffer, range[1], (off_t)range[0]) != (ssize_t)range[1])
+	if (put(kind, buffer, range) != (ssize_t)range[1])
 		return errno ? errno : EIO;
-	if (sync && fdatasync(dev))
-		return errno;
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		oracle->entry[first + i].acked = write;
-	return 0;
+		if (kind == FUA)
+			note_flushed(first + i, write);
+	}
+	return kind == SYNC ? flush() : 0;
+}
+
+static enum kind draw_kind(unsigned int *seed)
+{
+	int r = rand_r(seed) % 32;
+
+	return r == 0 ? ZEROES : r == 1 ? FUA : r < 4 ? SYNC : PLAIN;
 }
 
 static void *writer(void *arg)
@@ -127,10 +177,8 @@ static void *writer(void *arg)
 		uint64_t chunk = (uint64_t)rand_r(&seed) % (rand_r(&seed) % 2 ? chunks : 8);
 		unsigned int at = (unsigned int)rand_r(&seed) % CHUNK;
 		unsigned int count = 1 + (unsigned int)rand_r(&seed) % (CHUNK - at);
-		int kind = rand_r(&seed) % 32;
 
-		err = write_once((chunk * THREADS + thread) * CHUNK + at, count, buffer, kind == 0,
-				 kind >= 28);
+		err = write_once((chunk * THREADS + thread) * CHUNK + at, count, buffer, draw_kind(&seed));
 		nanosleep(&pause, NULL);
 	}
 	if (err)
@@ -146,6 +194,7 @@ static int do_write(const char *rate)
 
 	sigaction(SIGTERM, &action, NULL);
 	pause_ns = 1000000000L / atol(rate) * THREADS - 1;
+	failed = flush();
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&thread[i], NULL, writer, (void *)i))
 			return 1;
@@ -166,8 +215,8 @@ static int do_some(const char *count)
 	for (long n = atol(count); buffer && n; n--) {
 		uint64_t chunk = (uint64_t)rand_r(&seed) % (oracle->blocks / CHUNK);
 		unsigned int at = (unsigned int)rand_r(&seed) % CHUNK;
-		int err = write_once(chunk * CHUNK + at, 1 + (unsigned int)rand_r(&seed) % (CHUNK - at),
-				     buffer, n % 8 == 4, n == 1 || n % 4 == 0);
+		enum kind kind = n % 8 == 4 ? ZEROES : n == 1 || n % 4 == 0 ? SYNC : PLAIN;
+		int err = write_once(chunk * CHUNK + at, 1 + (unsigned int)rand_r(&seed) % (CHUNK - at), buffer, kind);
 
 		failed = err ? err : failed;
 	}
@@ -181,18 +230,20 @@ static int do_some(const char *count)
 /* ---------------------------------------------------------------- check -- */
 
 /* Return: what is wrong with the block, or NULL. */
-static const char *judge(const struct entry *e, uint64_t write, bool known, bool lossy)
+static const char *judge(const struct entry *e, uint64_t write, bool known, enum mode mode)
 {
 	if (!known)
 		return "no write ever left it like this";
 	if (write > e->begun)
 		return "a write that was never begun";
-	if (write < e->acked && !lossy)
+	if (mode != LOSSY && write < e->flushed)
+		return "a flushed write is lost";
+	if (mode == ALL && write < e->acked)
 		return "an acknowledged write is lost";
 	return NULL;
 }
 
-static int do_check(bool lossy)
+static int do_check(enum mode mode)
 {
 	uint64_t *buffer = aligned_alloc(BLOCK, (size_t)CHUNK * BLOCK);
 	unsigned int bad = 0, lost = 0;
@@ -209,13 +260,16 @@ static int do_check(bool lossy)
 			return 1;
 		}
 		known = recognise(block, n, &write);
-		wrong = judge(e, write, known, lossy);
+		wrong = judge(e, write, known, mode);
 		if (wrong && bad++ < REPORTED)
-			printf("block %" PRIu64 ": %s: found %" PRIu64 ", acknowledged %" PRIu64
-			       ", begun %" PRIu64 "\n", n, wrong, write, e->acked, e->begun);
+			printf("block %" PRIu64 ": %s: found %" PRIu64 ", flushed %" PRIu64
+			       ", acknowledged %" PRIu64 ", begun %" PRIu64 "\n", n, wrong, write,
+			       e->flushed, (uint64_t)e->acked, e->begun);
 		lost += known && write < e->acked;
 		if (!wrong) {
 			e->begun = e->acked = write;
+			if (e->flushed > write)
+				e->flushed = write;
 			if (!write)
 				e->zeroed = 0;
 		}
@@ -251,16 +305,19 @@ static int map_oracle(const char *path)
 
 int main(int argc, char **argv)
 {
+	static const char *const modes[] = { "all", "flushed", "lossy" };
 	bool some = argc == 5 && !strcmp(argv[1], "some");
 	bool writes = some || (argc == 5 && !strcmp(argv[1], "write"));
-	bool lossy = argc == 5 && !strcmp(argv[4], "lossy");
+	enum mode mode = ALL;
 
-	if (!writes && (argc < 4 || strcmp(argv[1], "check") || (argc == 5 && !lossy)))
+	while (!writes && argc == 5 && mode <= LOSSY && strcmp(argv[4], modes[mode]))
+		mode++;
+	if (!writes && (argc < 4 || argc > 5 || strcmp(argv[1], "check") || mode > LOSSY))
 		return 2;
 	dev = open(argv[2], (writes ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
 	if (dev < 0 || map_oracle(argv[3])) {
 		fprintf(stderr, "life: %s: %s\n", argv[2], strerror(errno));
 		return 1;
 	}
-	return some ? do_some(argv[4]) : writes ? do_write(argv[4]) : do_check(lossy);
+	return some ? do_some(argv[4]) : writes ? do_write(argv[4]) : do_check(mode);
 }
