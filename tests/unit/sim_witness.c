@@ -58,14 +58,17 @@ static void send_question(struct sim_node *n, const struct action *a, uint64_t a
 	ev->op.history[0] = a->expect;
 }
 
-/* What a primary acknowledges after it, over a link that still stands, another may have begun without. */
+/*
+ * What a primary acknowledges after it, over a link that still stands, another may have begun without.
+ * It may go on to ask what it has asked as a primary, whose peer has come back since.
+ */
 static bool asks_linked(const struct sim_node *n, const struct action *a)
 {
-	bool linked = false;
+	bool linked = false, again = n->noted && !memcmp(&n->noted_want, &a->want, sizeof(a->want));
 
 	for (unsigned int i = 0; i < sizeof(n->kernel.slot) / sizeof(n->kernel.slot[0]); i++)
 		linked |= n->kernel.slot[i].link != NULL;
-	return linked && !n->kernel.primary && memcmp(&a->expect, &a->want, sizeof(a->want));
+	return linked && !again && !n->kernel.primary && memcmp(&a->expect, &a->want, sizeof(a->want));
 }
 
 void witness_ask(struct sim_node *n, const struct action *a)
