@@ -27,11 +27,11 @@ export REPL_CACHE := $(cache)
 export REPL_BUILD := $(abspath $(BUILD))
 
 # Installed before the included files ask pkg-config: a machine that has nothing but make gets through in one go.
-deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life check-plants check-sixteen demo bench,$(MAKECMDGOALS))
+deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life check-plants check-sixteen fuzz-netlink demo bench,$(MAKECMDGOALS))
 deps_groups := $(patsubst check-%,%,$(patsubst check-vm%,check,$(patsubst check-quick,style,$(deps_goals))))
 ifneq ($(deps_goals),)
 ifndef DEPS_DONE
-$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(patsubst plants,check,$(patsubst sixteen,check,$(deps_groups)))))))) >&2))
+$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(patsubst plants,check,$(patsubst fuzz-netlink,check,$(patsubst sixteen,check,$(deps_groups))))))))) >&2))
 $(if $(filter 0,$(.SHELLSTATUS)),,$(error scripts/deps failed))
 export DEPS_DONE := 1
 endif
@@ -137,6 +137,11 @@ check-kcsan: ## a stress test on a kernel that finds data races (built once, hal
 .PHONY: check-cuts
 check-cuts: module-6.1 tools vm-programs ## connections that are reset after every so many bytes (an hour)
 	@tests/vm/run --kernel 6.1 --timeout 10800 --env GRID=fine tests/vm/t/cut-bytes.t
+
+.PHONY: fuzz-netlink
+fuzz-netlink: module-$(LIFE_KERNEL) tools vm-programs ## random netlink messages to the module, as root (FUZZ_SECONDS=600 SEED=s LIFE_KERNEL=k)
+	@tests/vm/run --kernel $(LIFE_KERNEL) --timeout $$(($(or $(FUZZ_SECONDS),600) + 1200)) --env FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) \
+		$(if $(SEED),--env SEED=$(SEED)) tests/vm/t/kernel-fuzz.t
 
 LIVES ?= 10
 LIFE_SEED ?= $(shell date +%s)

@@ -97,6 +97,8 @@ vm_qemu_args() { # DIR KERNEL SMP MEM ICOUNT(0|1)
 	else
 		# A virtual CPU that the host does not run for a while is no stall of the guest.
 		append+=" rcupdate.rcu_cpu_stall_timeout=60 watchdog_thresh=30"
+		# Nor is its timer broken that did not tick in time while the kernel looked at it.
+		append+=" no_timer_check"
 		vm_qemu+=(-accel "tcg,thread=$(vm_threads)" -smp "$smp")
 	fi
 	vm_qemu+=(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * nlfuzz - COUNT random netlink messages to the module, while a process of its own writes to
- * the disks that come and go.
+ * nlfuzz - COUNT random netlink messages to the module, or for SECONDS, while a process of its
+ * own writes to the disks that come and go.
  *
- *	nlfuzz COUNT DEVICE...		the Nth device holds metadata of a volume named vN
+ *	nlfuzz COUNT|SECONDSs DEVICE...	the Nth device holds metadata of a volume named vN
  *
  * SEED in the environment repeats the messages of a run (not the timing of the kernel); it is
  * printed.  Most messages are nearly right, so that they get far.  From time to time the
@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "../../unit/tap.h"
 #include "fds.h"
@@ -514,9 +515,19 @@ static void end(pid_t writer, size_t others)
 	       volumes() == others ? "" : "not ");
 }
 
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long i, count = argc > 2 ? strtoul(argv[1], NULL, 0) : 0, joins = 0;
+	char *unit = "";
+	unsigned long i, count = argc > 2 ? strtoul(argv[1], &unit, 0) : 0, joins = 0;
+	time_t until = *unit == 's' ? seconds() + (time_t)count : 0;
 	unsigned int e;
 	size_t others;
 	pid_t writer;
@@ -533,7 +544,7 @@ int main(int argc, char **argv)
 		write_for_ever();
 	nlraw_open(&nl);
 	others = volumes();
-	for (i = 0; i < count; i++) {
+	for (i = 0; until ? seconds() < until : i < count; i++) {
 		if (i % ROUND == 0) {
 			put_right();
 			joins += chance(50) && join();
@@ -550,7 +561,7 @@ int main(int argc, char **argv)
 	}
 	end(writer, others);
 	printf("%sok %lu messages: %lu accepted, %lu refused, %lu joins\n",
-	       accepted > count / 20 && refused > count / 20 && joins ? "" : "not ", sent, accepted,
+	       accepted > i / 20 && refused > i / 20 && joins ? "" : "not ", sent, accepted,
 	       refused, joins);
 	for (e = 1; e < COUNT(by_errno); e++)
 		if (by_errno[e])

@@ -4,15 +4,21 @@
 #
 # All connections are reset after N bytes one way, wherever that is: in a handshake, between agent and kernel, in a
 # catching up, in the join, in a flush, in live writes. Whatever N is, the pair ends live and equal, and no agent dies.
-# Each way takes every fifth of some lengths. GRID=fine takes steps of 199 bytes, both ways, up to where the first live
-# writes are, which takes an hour: make check-cuts.
+# Each way takes every fifth of some lengths. Then the same, of a link that is up and not encrypted, so that the module's
+# own frames break anywhere. GRID=fine takes steps of 199 bytes, both ways, up to where the first live writes are, and
+# each byte of the first frames, which takes hours: make check-cuts.
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/repl.sh
 . "$(dirname "$0")/../repl.sh"
 
 grid=(1 500 1400 2300 3200 4500 7000 12000 30000 90000 400000) step=5
-if [ "${GRID:-coarse}" = fine ]; then mapfile -t grid < <(seq 1 199 30000) && step=1; fi
+frames=(1 29 8250)
+if [ "${GRID:-coarse}" = fine ]; then
+	mapfile -t grid < <(seq 1 199 30000)
+	mapfile -t frames < <(seq 1 200)
+	step=1
+fi
 
 relay_start() { # NAME WAY PEER : what the node NAME says to its peer goes this way
 	in_node "$1" relay serve /run/relay "$2" 127.0.0.1 9999 "${NODE_IP[$3]}" 7788 &
@@ -43,27 +49,40 @@ writer() {
 hit() { [ "$(relay left /run/relay)" = "-1 -1" ]; }
 alive() { kill -0 "$(agent_pid a)" && kill -0 "$(agent_pid b)"; }
 
+# The next N bytes one way are the last ones. WORDS: which connections there are.
+cut_after() { # WAY BYTES WORDS
+	local way=$1 n=$2 what="way $1, $2 bytes, $3"
+	relay arm /run/relay "$way" "$n"
+	touch /run/writing
+	writer &
+	ok "$what: reached" wait_for 60 "byte $n" hit
+	rm /run/writing
+	wait $! || fail "$what: no write fails"
+	relay arm /run/relay "$way" -1
+	if wait_live a b 60 && alive && copies_equal a b; then
+		pass "$what: live and equal"
+	else
+		fail "$what" "$(tail -n 5 "$(node_dir a)/log" "$(node_dir b)/log")"
+	fi
+}
+
 SEED=${SEED:-cut}
 for way in 0 1; do
 	for ((i = way % step; i < ${#grid[@]}; i += step)); do
-		n=${grid[i]}
 		# From the first byte of the first connection on.
 		relay cut /run/relay
-		relay arm /run/relay "$way" "$n"
-		touch /run/writing
-		writer &
-		reached=
-		wait_for 60 "byte $n" hit || reached=", never reached"
-		rm /run/writing
-		wait $! || fail "way $way, $n bytes: no write fails"
-		relay arm /run/relay "$way" -1
-		what="way $way, $n bytes$reached"
-		if wait_live a b 60 && alive && copies_equal a b; then
-			pass "$what: live and equal"
-		else
-			fail "$what" "$(tail -n 5 "$(node_dir a)/log" "$(node_dir b)/log")"
-		fi
+		cut_after "$way" "${grid[i]}" "from the first on"
 	done
+done
+
+for node in a b; do
+	sed -i 's/^\[volume\]/&\nencryption = none/' "$(node_dir "$node")/volumes/spool.conf"
+	run_quiet ctl "$node" reload
+done
+relay cut /run/relay
+ok "live, and not encrypted" wait_live a b 60
+for n in "${frames[@]}"; do
+	for way in 0 1; do cut_after "$way" "$n" "of a link that is up"; done
 done
 ok "everything down" repl_stop
 done_testing

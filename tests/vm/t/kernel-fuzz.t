@@ -3,7 +3,7 @@
 # vm: once=6.12 mem=512 timeout=1200 disks=24M,24M,24M
 #
 # Thousands of random netlink messages, most of them nearly right, while disks come, go and are written to. The seed is
-# printed; tests/vm/run --env SEED=N sends the same messages again.
+# printed; tests/vm/run --env SEED=N sends the same messages again. FUZZ_SECONDS=N: for so long (make fuzz-netlink).
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/vm/knode.sh
@@ -18,7 +18,9 @@ modprobe repl
 for i in "${!disks[@]}"; do run_quiet mkfs.repl --name "v$i" "${disks[i]}"; done
 brd_load 2 4
 ok "a link beside it" lasting_link /dev/ram0 /dev/ram1
-relay "" timeout -s KILL 1000 nlfuzz 12000 "${disks[@]}"
+amount=12000
+[ -z "${FUZZ_SECONDS:-}" ] || amount=${FUZZ_SECONDS}s
+relay "" timeout -s KILL $((1000 + ${FUZZ_SECONDS:-0})) nlfuzz "$amount" "${disks[@]}"
 for i in "${!disks[@]}"; do
 	ok "what the messages have left on ${disks[i]} can be attached" knode attach "$i" "v$i" "${disks[i]}"
 	ok "and taken down" knode detach "$i"
