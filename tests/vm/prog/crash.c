@@ -174,12 +174,38 @@ static bool id_same(const struct repl_id *a, const struct repl_id *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+static unsigned int meta_disk(unsigned int node)
+{
+	if (!node)
+		return 0;
+	for (uint32_t i = 0; i < item_count; i++)
+		if (items[i].super && items[i].e->disk == 2)
+			return 2;
+	return 1;
+}
+
 /* A node's last superblock before entry @end, in the log. */
 static const struct repl_super *last_super(unsigned int node, uint32_t end)
 {
 	while (end--)
 		if (items[end].super && node_of(items[end].e->disk) == node)
 			return items[end].super;
+	return NULL;
+}
+
+/* The one that was completed last before entry @end: a superblock counts when it has been flushed. */
+static const struct repl_super *sure_super(unsigned int node, uint32_t end)
+{
+	while (end--) {
+		const struct crash_entry *e = items[end].e;
+
+		if ((e->flags & CRASH_MARK) || e->disk != meta_disk(node))
+			continue;
+		if (items[end].super && (e->flags & CRASH_FUA))
+			return items[end].super;
+		if (e->flags & CRASH_PREFLUSH)
+			return last_super(node, end);
+	}
 	return NULL;
 }
 
@@ -225,7 +251,7 @@ static bool peer_live(const struct repl_super *sb)
 static bool has_all(unsigned int node, uint32_t end)
 {
 	/* The last entry may not have been completed. */
-	const struct repl_super *sb = last_super(node, end - 1);
+	const struct repl_super *sb = sure_super(node, end - 1);
 
 	return flag(sb, REPL_SB_CONSISTENT) && id_same(&sb->generation, newest_generation(end)) &&
 	       last_super(node, end) == sb;
@@ -364,11 +390,11 @@ static void apply_maybe(const struct crash_entry *e)
 static void lay_down(uint32_t end, unsigned int cut)
 {
 	uint32_t stable[HEAD_DISKS] = { 0 };
-	bool last_done = random_below(2);
+	enum { NOTHING, FLUSHED, ALL } last = random_below(3);
 
 	for (uint32_t i = 0; i < end; i++)
 		/* A flush that was the last may not have been completed. */
-		if ((items[i].e->flags & CRASH_PREFLUSH) && (i + 1 < end || last_done))
+		if ((items[i].e->flags & CRASH_PREFLUSH) && (i + 1 < end || last != NOTHING))
 			stable[items[i].e->disk] = i;
 	for (unsigned int disk = 0; disk < head->disks; disk++)
 		memset(content(disk), 0, head->disk_bytes);
@@ -377,8 +403,11 @@ static void lay_down(uint32_t end, unsigned int cut)
 
 		if ((e->flags & CRASH_MARK) || !e->length)
 			continue;
+		/* And before its flush has been, nothing of a write is anywhere. */
+		if (i + 1 == end && (e->flags & CRASH_PREFLUSH) && last == NOTHING && (cut & 1u << node_of(e->disk)))
+			continue;
 		if (!(cut & 1u << node_of(e->disk)) || i < stable[e->disk] ||
-		    ((e->flags & CRASH_FUA) && (i + 1 < end || last_done)))
+		    ((e->flags & CRASH_FUA) && (i + 1 < end || last == ALL)))
 			apply(e, 0, e->length);
 		else
 			apply_maybe(e);
@@ -495,16 +524,6 @@ struct copy {
 	const uint8_t *meta;	/* the disk with the metadata */
 	unsigned int slot;	/* of the other copy; as many as there are if none */
 };
-
-static unsigned int meta_disk(unsigned int node)
-{
-	if (!node)
-		return 0;
-	for (uint32_t i = 0; i < item_count; i++)
-		if (items[i].super && items[i].e->disk == 2)
-			return 2;
-	return 1;
-}
 
 static const struct repl_super *newest_super(const uint8_t *disk)
 {
@@ -655,7 +674,7 @@ static unsigned int sweep_raw(const struct spot *spot, unsigned int node, uint64
 /* The superblock that was completed last must be there, or a newer one. */
 static unsigned int sweep_super(const struct spot *spot, unsigned int node, const struct copy *c)
 {
-	const struct repl_super *sure = last_super(node, spot->end - 1);
+	const struct repl_super *sure = sure_super(node, spot->end - 1);
 
 	if (!c->sb) {
 		printf("# %c: no valid superblock\n", node_name(node));
