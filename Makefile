@@ -28,10 +28,15 @@ export REPL_BUILD := $(abspath $(BUILD))
 
 # Installed before the included files ask pkg-config: a machine that has nothing but make gets through in one go.
 deps_goals := $(filter check check-quick check-vm% check-debug check-kcsan check-cuts check-crash check-life check-plants check-sixteen fuzz-netlink demo bench,$(MAKECMDGOALS))
-deps_groups := $(patsubst check-%,%,$(patsubst check-vm%,check,$(patsubst check-quick,style,$(deps_goals))))
+deps_of_check-quick := style
+deps_of_check-debug := debug
+deps_of_check-kcsan := debug
+deps_of_demo := demo
+deps_of_bench := bench
+deps_groups := $(sort $(foreach goal,$(deps_goals),$(or $(deps_of_$(goal)),check)))
 ifneq ($(deps_goals),)
 ifndef DEPS_DONE
-$(info $(shell scripts/deps $(sort $(patsubst kcsan,debug,$(patsubst cuts,check,$(patsubst crash,check,$(patsubst life,check,$(patsubst plants,check,$(patsubst fuzz-netlink,check,$(patsubst sixteen,check,$(deps_groups))))))))) >&2))
+$(info $(shell scripts/deps $(deps_groups) >&2))
 $(if $(filter 0,$(.SHELLSTATUS)),,$(error scripts/deps failed))
 export DEPS_DONE := 1
 endif
