@@ -539,8 +539,7 @@ int link_publish(struct link *link, struct why *why)
 	struct slot *slot = link->slot;
 
 	spin_lock_irq(&v->io_lock);
-	/* What is dirty goes over no link: nobody would ever send it. */
-	if (slot_not_joinable(v, slot, why) || WARN_ON_ONCE(slot_dirty(slot))) {
+	if (slot_not_joinable(v, slot, why)) {
 		spin_unlock_irq(&v->io_lock);
 		return -EBUSY;
 	}
