@@ -235,6 +235,16 @@ static void records_alone(uint8_t link)
 	end();
 }
 
+/* Passes, and each session of @sessions is heard of. */
+static void some_time(uint32_t sessions)
+{
+	for (unsigned int i = 0; i < 5; i++) {
+		tick(CORE_RETRY_MIN_MS);
+		for (uint32_t conn = 1; conn <= sessions; conn++)
+			core_heard(&core, conn);
+	}
+}
+
 /*
  * This node has consented to the third's promotion, which the other has learnt of first: its
  * generation continues this copy's, and it would be followed.
@@ -266,11 +276,7 @@ static void learns_late(void)
 	clear();
 	c.cookie = 77;
 	hear_copy(1, REPL_MSG_FOLLOW, &c);
-	for (unsigned int i = 0; i < 5; i++) {
-		tick(CORE_RETRY_MIN_MS);
-		core_heard(&core, 1);
-		core_heard(&core, 2);
-	}
+	some_time(2);
 	ok(!op_count && third->phase == PHASE_LIVE, "the link with who is about to begin stays: %s", pair->reason);
 	tick(CORE_CONSENT_MS - 1000);
 	core_heard(&core, 1);
@@ -298,10 +304,7 @@ static void waits_for_what_closes(void)
 	clear();
 	c.cookie = 77;
 	hear_copy(1, REPL_MSG_FOLLOW, &c);
-	for (unsigned int i = 0; i < 5; i++) {
-		tick(CORE_RETRY_MIN_MS);
-		core_heard(&core, 1);
-	}
+	some_time(1);
 	ok(!op_count && pair->phase == PHASE_F_LOOK, "nobody is followed as long as a link closes: %s", pair->reason);
 	kernel.slot[1].link = REPL_LINK_NONE;
 	tick(CORE_RETRY_MIN_MS);

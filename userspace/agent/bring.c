@@ -12,13 +12,13 @@
 
 #include "apply.h"
 #include "ask.h"
+#include "comeback.h"
 #include "kops.h"
+#include "lag.h"
 #include "log.h"
 #include "member.h"
 #include "openers.h"
 #include "place.h"
-#include "comeback.h"
-#include "lag.h"
 #include "roll.h"
 #include "stage.h"
 

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "arbiter.h"
+#include "comeback.h"
 #include "id.h"
 #include "key.h"
-#include "comeback.h"
 #include "lag.h"
 #include "pair.h"
 #include "redo.h"
@@ -131,9 +131,12 @@ static json_t *rolling(const struct pair *p)
 
 	if (!p->roll.interval_ms)
 		return json_null();
-	return json_pack("{s:I, s:s, s:b, s:s, s:i, s:I, s:o, s:o, s:o}", "bound_ms", (json_int_t)lag_bound(p),
-			 "on_return", p->comeback.follows ? "save-and-follow" : "wait", "late", p->lag.late, "policy", p->lag.throttle ? "throttle" : "alarm", "held_percent",
-			 (int)lag_share(p), "interval_ms", (json_int_t)p->roll.interval_ms,
+	return json_pack("{s:I, s:I, s:b, s:s, s:i, s:s, s:o, s:o, s:o}",
+			 "interval_ms", (json_int_t)p->roll.interval_ms,
+			 "bound_ms", (json_int_t)lag_bound(p), "late", p->lag.late,
+			 "policy", p->lag.throttle ? "throttle" : "alarm",
+			 "held_percent", (int)lag_share(p),
+			 "on_return", p->comeback.follows ? "save-and-follow" : "wait",
 			 "age_ms", age < 0 ? json_null() : json_integer(age),
 			 "worst_ms", age < 0 ? json_null() : json_integer((json_int_t)roll_worst(p)),
 			 "behind_bytes", behind < 0 ? json_null() : json_integer(behind));

@@ -425,16 +425,17 @@ static bool begin_again(struct volume *v, const struct op_result *r)
 static void pause_ended(struct volume *v)
 {
 	struct promote_plan plan;
+	/* Only this task could have made it primary. */
 	bool can = plan_promotion(&plan, v, v->task.force, v->task.peer_dead);
 
 	v->task.pauses = false;
 	v->task.deadline = 0;
 	if (can)
 		go_by_plan(v, &plan);
-	else if (plan.step != PROMOTE_ALREADY && v->task.tries++ < TASK_TRIES)
+	else if (v->task.tries++ < TASK_TRIES)
 		pause_promotion(v);
 	else
-		task_end(v, plan.step == PROMOTE_ALREADY, plan.text);
+		task_end(v, false, plan.text);
 }
 
 /* Nobody waits for ever; but what was asked is asked on. */

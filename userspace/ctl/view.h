@@ -60,12 +60,12 @@ struct view_rolling {
 	bool known;
 	uint64_t interval_ms;
 	int64_t age_ms, worst_ms;	/* of its copy; -1: not known */
+	int64_t behind_bytes;		/* what it lacks, what is staged there included; -1: not known */
 	int64_t bound_ms;		/* how old it may be; -1: an agent that does not say */
 	char policy[16];		/* what happens then: alarm, throttle; "" unknown */
 	char on_return[16];		/* wait, save-and-follow; "" unknown */
 	unsigned int held_percent;	/* of the time writes wait */
 	bool late;			/* it is older, or was not yet young again since */
-	int64_t behind_bytes;		/* the same: staged there, too, if it is not its copy yet */
 };
 
 struct view_peer {

@@ -30,16 +30,31 @@ disarm() { # sets HITS
 	arm 0 0 once
 }
 
-look() { # MINOR : sets V
+# One process for all commands: starting one takes longer than most of them.
+ask() { # COMMAND... : sets SAID, line by line; returns what the program would
 	local line
-	V=()
-	printf 'get %s\n' "$1" >&5
+	SAID=()
+	printf '%s\n' "$*" >&5
 	while IFS= read -r line <&6; do
 		case $line in
 		"= "*) return "${line#= }" ;;
-		*) V[${line%%=*}]=${line#*=} ;;
+		*) SAID+=("$line") ;;
 		esac
 	done
+	return 1
+}
+knode() {
+	local rc=0
+	ask "$@" || rc=$?
+	[ "${#SAID[@]}" = 0 ] || printf '%s\n' "${SAID[@]}"
+	return "$rc"
+}
+look() { # MINOR : sets V
+	local line rc=0
+	V=()
+	ask get "$1" || rc=$?
+	for line in "${SAID[@]}"; do V[${line%%=*}]=${line#*=}; done
+	return "$rc"
 }
 has() { [ $((${V[flags]:-0} & $1)) != 0 ]; } # BIT
 is_live() { look 0 && [ "${V[slot1.link]:-0}" = 1 ] && look 1 && [ "${V[slot0.link]:-0}" = 1 ]; }
@@ -231,17 +246,6 @@ modprobe repl
 coproc knode - 2>>/run/words
 teller=$COPROC_PID
 exec 5>&"${COPROC[1]}" 6<&"${COPROC[0]}"
-knode() { # as the program, by one process for all
-	local line
-	printf '%s\n' "$*" >&5
-	while IFS= read -r line <&6; do
-		case $line in
-		"= "*) return "${line#= }" ;;
-		*) printf '%s\n' "$line" ;;
-		esac
-	done
-	return 1
-}
 for i in 0 1 2; do dm_create "disk$i" "0 $((MIB << 11)) linear /dev/crash$i 0"; done
 SPARE=2 BAD=0
 begin >/run/words 2>&1 || bail "a pair: $(cat /run/words)"
