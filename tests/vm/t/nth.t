@@ -243,7 +243,7 @@ begin() {
 
 insmod /repl/crash_disk.ko disks=3 mib=$MIB log_mib=1
 modprobe repl
-coproc knode - 2>>/run/words
+coproc command knode - 2>>/run/words
 teller=$COPROC_PID
 exec 5>&"${COPROC[1]}" 6<&"${COPROC[0]}"
 for i in 0 1 2; do dm_create "disk$i" "0 $((MIB << 11)) linear /dev/crash$i 0"; done
